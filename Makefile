@@ -1,0 +1,74 @@
+# Every task of the project; bare `make` lists them. Nothing here needs more than Go, make, git and, for
+# tests under the race detector, a C compiler.
+
+SHELL := /bin/bash -o pipefail
+.DEFAULT_GOAL := help
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+FUZZTIME ?= 30s
+
+# The suite starts real servers, so no more packages run at once than there are cores.
+TEST := go test -race -count=1 -timeout 10m
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
+
+build: ## build bin/forebay and bin/forebay-load, static and without cgo
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/forebay ./cmd/forebay-load
+
+demo: build ## run a node with everything embedded and watch sample events pass through it
+	@echo 'make demo is not wired up yet' >&2; exit 1
+
+demo-full: build ## the same with real ClickHouse, PostgreSQL and a Session Manager process
+	@echo 'make demo-full is not wired up yet' >&2; exit 1
+
+test: deps-if-root ## run all tests under the race detector
+	$(TEST) ./...
+
+check: ## format, vet, staticcheck, cross-builds and all tests: what .ci/run runs
+	@for stage in format vet staticcheck cross test; do \
+		begun=$$SECONDS; echo "== $$stage"; \
+		$(MAKE) --no-print-directory $$stage || { echo "== $$stage failed after $$((SECONDS - begun)) s"; exit 1; }; \
+		echo "== $$stage passed in $$((SECONDS - begun)) s"; \
+	done
+
+format: ## name the files that gofmt would change
+	@files=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 -r gofmt -l); \
+	if [ -n "$$files" ]; then echo "gofmt would change (run gofmt -w on them):"; echo "$$files"; exit 1; fi
+
+vet: ## go vet
+	go vet ./...
+
+staticcheck: ## staticcheck, at the version go.mod names
+	go tool staticcheck ./...
+
+cross: ## build for linux/arm64 and darwin/arm64
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build ./...
+	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 go build ./...
+
+bench: ## run the benchmarks, each beside the ceiling of the same run
+	go test -run '^$$' -bench . -count=1 -p 1 -timeout 60m ./...
+
+torture: ## the long forms of the crash and fault tests (an hour or more)
+	FOREBAY_TORTURE=1 go test -race -count=1 -p 1 -timeout 6h ./...
+
+fuzz: ## fuzz every parser in turn, FUZZTIME each (default 30s)
+	@grep -rlE '^func Fuzz' --include='*_test.go' cmd node wal shipper router | xargs -r -n1 dirname | sort -u | while read -r dir; do \
+		for name in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go | cut -d' ' -f2); do \
+			echo "$$dir $$name"; \
+			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) ./$$dir || exit 1; \
+		done; \
+	done
+
+deps: ## install what the tests start: ClickHouse, PostgreSQL and others (as root on Debian)
+	.ci/deps
+
+# Tests say themselves what they miss, so a failed install does not keep the others from running.
+deps-if-root:
+	@.ci/deps --if-root || echo "Some tests will skip (or fail, if CI is set) for what is named above."
+
+clean: ## remove what build and the demos leave (the installed engine in .cache stays)
+	rm -rf bin .demo
+
+.PHONY: help build demo demo-full test check format vet staticcheck cross bench torture fuzz deps deps-if-root clean
