@@ -1,0 +1,165 @@
+package shipper
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// epochKey holds the last epoch given out, 8 bytes big endian.
+const epochKey = "meta/epoch"
+
+// Options are what the cursors of one node share.
+type Options struct {
+	Log    Log
+	State  State
+	Logger *slog.Logger
+
+	// MaxDead bounds the dead letters of one cursor in number, MaxDeadBytes
+	// in raw bytes. A cursor that reaches either pauses; nothing is evicted.
+	// Defaults: 100,000 and 512 MiB.
+	MaxDead      int
+	MaxDeadBytes int64
+}
+
+// Cursors are the cursors of a node.
+type Cursors struct {
+	opts Options
+
+	epochMu sync.Mutex
+
+	mu      sync.Mutex
+	ordered []*Cursor
+}
+
+// NewCursors returns an empty set; Add fills it before Run is called.
+func NewCursors(o Options) *Cursors {
+	if o.MaxDead <= 0 {
+		o.MaxDead = 100_000
+	}
+	if o.MaxDeadBytes <= 0 {
+		o.MaxDeadBytes = 512 << 20
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Cursors{opts: o}
+}
+
+// Add makes the cursor name, loading its position; one that is new starts at
+// the oldest event of the log in an epoch of its own.
+func (cs *Cursors) Add(name string, sink Sink, flush Flush) (*Cursor, error) {
+	if flush.Rows < 1 || flush.Bytes < 1 || flush.Age < 0 {
+		return nil, fmt.Errorf("cursor %s: flush needs rows and bytes of at least 1 and no negative age", name)
+	}
+	c := &Cursor{
+		name: name, sink: sink, flush: flush,
+		log: cs.opts.Log, state: cs.opts.State, set: cs,
+		logger: cs.opts.Logger.With("cursor", name),
+		wake:   make(chan struct{}, 1),
+	}
+	if err := c.load(); err != nil {
+		return nil, err
+	}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for _, have := range cs.ordered {
+		if have.name == name {
+			return nil, fmt.Errorf("cursor %s exists already", name)
+		}
+	}
+	cs.ordered = append(cs.ordered, c)
+	return c, nil
+}
+
+// All returns the cursors in the order in which they were added.
+func (cs *Cursors) All() []*Cursor {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return append([]*Cursor(nil), cs.ordered...)
+}
+
+// Get returns the cursor with the name, nil if there is none.
+func (cs *Cursors) Get(name string) *Cursor {
+	for _, c := range cs.All() {
+		if c.name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// Run ships on all cursors until ctx ends, and returns once none has a
+// request in flight. Cursors fail and pause each for itself; the error is nil.
+func (cs *Cursors) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, c := range cs.All() {
+		wg.Go(func() { c.run(ctx) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// KeepFrom is the lowest seq that some cursor still has to deliver: the log
+// must keep it. With no cursors nothing is needed, and it is the seq after
+// the newest.
+func (cs *Cursors) KeepFrom() uint64 {
+	keep := cs.opts.Log.DurableSeq() + 1
+	for _, c := range cs.All() {
+		keep = min(keep, c.Next())
+	}
+	return keep
+}
+
+// nextEpoch takes a new epoch, and commits it together with writes, which may
+// depend on it. Where the state is new but the log is not, the state was
+// lost: the counter then starts at the Unix time, above what any receiver
+// can have seen from this node.
+func (cs *Cursors) nextEpoch(writes func(epoch uint64) ([]Write, error)) error {
+	cs.epochMu.Lock()
+	defer cs.epochMu.Unlock()
+	saved, err := cs.opts.State.Get(epochKey)
+	if err != nil {
+		return fmt.Errorf("read the epoch counter: %w", err)
+	}
+	epoch := uint64(1)
+	switch {
+	case len(saved) == 8:
+		epoch = binary.BigEndian.Uint64(saved) + 1
+	case saved != nil:
+		return errors.New("the epoch counter in the state folder is damaged: restore the state folder, or remove it to start every cursor at the oldest event")
+	case cs.opts.Log.DurableSeq() > 0:
+		epoch = uint64(time.Now().Unix())
+		cs.opts.Logger.Warn("no saved cursors, but the log holds events: delivering from the oldest event on, in a new epoch", "epoch", epoch)
+	}
+	ws, err := writes(epoch)
+	if err != nil {
+		return err
+	}
+	ws = append(ws, Write{Key: epochKey, Value: binary.BigEndian.AppendUint64(nil, epoch)})
+	if err := cs.opts.State.Commit(ws...); err != nil {
+		return fmt.Errorf("save a new epoch: %w", err)
+	}
+	return nil
+}
+
+// FloorSeq is the highest seq that some saved cursor has passed, read
+// before the log is opened: the log must never give out such a seq again.
+func FloorSeq(state State) (uint64, error) {
+	floor := uint64(0)
+	err := state.Scan(cursorKey(""), func(key string, value []byte) error {
+		p, err := decodePosition(key[len(cursorKey("")):], value)
+		if err != nil {
+			return err
+		}
+		if p.Next > 0 {
+			floor = max(floor, p.Next-1)
+		}
+		return nil
+	})
+	return floor, err
+}

@@ -1,0 +1,275 @@
+package shipper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"forebay/wal"
+	"forebay/wal/record"
+)
+
+// reasonRetention is how the log marks seqs that it no longer keeps, as
+// against seqs that were damaged.
+const reasonRetention = "retention"
+
+// Feed is a sink's view of the log during one call of Ship: events in log
+// order from the cursor's position on, and the means to say how far it came.
+// Next is for one goroutine; all else may be called from any.
+type Feed struct {
+	cursor *Cursor
+	flush  Flush
+	start  uint64
+	epoch  uint64
+	replay uint64
+
+	reader *wal.Reader
+	queue  []Event   // read from the log, not handed out
+	lost   []wal.Gap // likewise, in order, all before or between the queue's events
+	next   uint64    // first seq not handed out
+	end    uint64    // first seq not read
+	left   int       // batches still to hand out; negative: no limit
+
+	mu     sync.Mutex
+	handed []wal.Gap // lost seqs that were handed out and not advanced over
+}
+
+func newFeed(c *Cursor, p position, limit int) *Feed {
+	return &Feed{
+		cursor: c, flush: c.flush, start: p.Next, epoch: p.Epoch, replay: p.Replay,
+		reader: c.log.NewReader(p.Next), next: p.Next, end: p.Next, left: limit,
+	}
+}
+
+func (f *Feed) close() error { return f.reader.Close() }
+
+// Start is the first seq that this feed yields.
+func (f *Feed) Start() uint64 { return f.start }
+
+// Epoch is the cursor's epoch; it does not change within a feed. A sink's
+// saved state of another epoch is from before a rewind.
+func (f *Feed) Epoch() uint64 { return f.epoch }
+
+// Replay is the highest seq that was delivered before a rewind, 0 if none:
+// events up to it are repeats on purpose.
+func (f *Feed) Replay() uint64 { return f.replay }
+
+// Cursor is the cursor's name.
+func (f *Feed) Cursor() string { return f.cursor.name }
+
+// Next returns the following stretch of the log, closed by the cursor's Flush
+// limits. At the end of the log it waits. A batch may hold no events, only
+// Lost ones: it is to be advanced over like any other. It returns ctx.Err()
+// when ctx ends and io.EOF when the cursor wants no more from this feed; what
+// was collected but not returned is not lost, the next feed reads it again.
+func (f *Feed) Next(ctx context.Context) (*Batch, error) {
+	if f.left == 0 {
+		return nil, io.EOF
+	}
+	b := &Batch{First: f.next}
+	wait, cancel := ctx, context.CancelFunc(func() {})
+	defer func() { cancel() }()
+	for {
+		if f.take(b) {
+			break
+		}
+		if wait == ctx && b.Last != 0 {
+			wait, cancel = context.WithTimeout(ctx, f.flush.Age)
+		}
+		err := f.read(wait)
+		if b.Last != 0 && ctx.Err() == nil && wait.Err() != nil && err != nil {
+			break // old enough
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	f.next = b.Last + 1
+	if f.left > 0 {
+		f.left--
+	}
+	f.mu.Lock()
+	f.handed = append(f.handed, b.Lost...)
+	f.mu.Unlock()
+	return b, nil
+}
+
+// take moves what has been read into b and says whether b is full.
+func (f *Feed) take(b *Batch) (full bool) {
+	for len(f.queue) > 0 || len(f.lost) > 0 {
+		if len(f.lost) > 0 && (len(f.queue) == 0 || f.lost[0].First < f.queue[0].Seq) {
+			b.Lost = append(b.Lost, f.lost[0])
+			b.Last = f.lost[0].Last
+			f.lost = f.lost[1:]
+			continue
+		}
+		e := f.queue[0]
+		if size := int64(len(e.Raw)); len(b.Events) > 0 && b.Bytes+size > f.flush.Bytes {
+			return true
+		}
+		f.queue = f.queue[1:]
+		b.Events = append(b.Events, e)
+		b.Bytes += int64(len(e.Raw))
+		b.Last = e.Seq
+		if len(b.Events) >= f.flush.Rows {
+			return true
+		}
+	}
+	return b.Bytes >= f.flush.Bytes
+}
+
+// read adds the next block of the log to the queue.
+func (f *Feed) read(ctx context.Context) error {
+	block, err := f.reader.Next(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("read the log at seq %d: %w", f.end, err)
+	}
+	f.queue, f.lost = unpack(block, f.end, f.queue, f.lost)
+	f.end = block.FirstSeq + uint64(block.Events)
+	return nil
+}
+
+// unpack appends the events of a block that are not before from. An entry
+// that passed the block's checksum and yet cannot be decoded is named lost,
+// whole: nobody guesses at its content.
+func unpack(block *wal.Block, from uint64, events []Event, lost []wal.Gap) ([]Event, []wal.Gap) {
+	for _, g := range block.Gaps {
+		if g.Last >= from {
+			g.First = max(g.First, from)
+			lost = append(lost, g)
+		}
+	}
+	end := block.FirstSeq + uint64(block.Events)
+	for first, data := range block.Entries() {
+		batch, err := record.Decode(data)
+		if err != nil || first+uint64(len(batch.Events)) > end {
+			lost = append(lost, wal.Gap{
+				First: max(first, from), Last: end - 1,
+				Reason: "record cannot be decoded", File: block.File, Offset: block.Offset,
+			})
+			return events, lost
+		}
+		for i, e := range batch.Events {
+			seq := first + uint64(i)
+			if seq < from {
+				continue
+			}
+			events = append(events, Event{
+				Seq: seq, LogID: block.LogID, ReceivedAt: block.Time,
+				Project: batch.Project, SDKVersion: batch.SDKVersion, AppID: batch.AppID,
+				Session: e.Session, Raw: e.Raw,
+			})
+		}
+	}
+	return events, lost
+}
+
+// Read returns exactly the events of first..last again, for a plan that has
+// to be repeated or checked. The range must have been handed out before, by
+// this feed or one before it; what has been damaged since is in Lost.
+func (f *Feed) Read(ctx context.Context, first, last uint64) (*Batch, error) {
+	b, err := readRange(ctx, f.cursor.log, first, last)
+	if err != nil {
+		return nil, fmt.Errorf("read seqs %d to %d again: %w", first, last, err)
+	}
+	return b, nil
+}
+
+func readRange(ctx context.Context, log Log, first, last uint64) (_ *Batch, err error) {
+	if first > last || last > log.DurableSeq() {
+		return nil, fmt.Errorf("no such range (the log's last seq is %d)", log.DurableSeq())
+	}
+	r := log.NewReader(first)
+	defer func() { err = errors.Join(err, r.Close()) }()
+	b := &Batch{First: first, Last: last}
+	for at := first; at <= last; {
+		block, err := r.Next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		events, lost := unpack(block, at, nil, nil)
+		for _, e := range events {
+			if e.Seq <= last {
+				b.Events = append(b.Events, e)
+				b.Bytes += int64(len(e.Raw))
+			}
+		}
+		for _, g := range lost {
+			if g.First <= last {
+				g.Last = min(g.Last, last)
+				b.Lost = append(b.Lost, g)
+			}
+		}
+		at = block.FirstSeq + uint64(block.Events)
+	}
+	return b, nil
+}
+
+// Plan is the plan that was saved and not yet advanced over, nil if none.
+func (f *Feed) Plan() *Plan { return f.cursor.plan() }
+
+// SavePlan makes p durable; it replaces the plan before it.
+func (f *Feed) SavePlan(p Plan) error {
+	p.Epoch = f.epoch
+	if p.At.IsZero() {
+		p.At = time.Now().UTC()
+	}
+	return f.cursor.savePlan(p)
+}
+
+// Advance says that every event below next is done: delivered, buried or
+// lost. The position, the sink's writes (keys relative, as in Save) and the
+// end of the plan are one durable step. A next at or below the position only
+// saves the writes.
+func (f *Feed) Advance(next uint64, writes ...Write) error {
+	lost, expired := f.passed(next)
+	return f.cursor.advance(next, lost, expired, writes)
+}
+
+// passed takes the lost seqs below next off the list, apart by cause.
+func (f *Feed) passed(next uint64) (lost, expired []Range) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.handed) > 0 && f.handed[0].First < next {
+		g := f.handed[0]
+		r := Range{g.First, min(g.Last, next-1)}
+		if g.Reason == reasonRetention {
+			expired = append(expired, r)
+		} else {
+			lost = append(lost, r)
+		}
+		if g.Last >= next {
+			f.handed[0].First = next
+			break
+		}
+		f.handed = f.handed[1:]
+	}
+	return lost, expired
+}
+
+// Save makes the sink's own small state durable: marks, parked lists. Keys
+// are relative to the cursor.
+func (f *Feed) Save(writes ...Write) error { return f.cursor.saveLane(writes) }
+
+// Load calls fn for what Save and Advance kept under prefix, ascending by
+// key; keys are relative as they were given.
+func (f *Feed) Load(prefix string, fn func(key string, value []byte) error) error {
+	return f.cursor.loadLane(prefix, fn)
+}
+
+// Report tells operators that delivery fails (err) or works again (nil).
+func (f *Feed) Report(err error) { f.cursor.report(err) }
+
+// Bury keeps events that can never be delivered, and the sink's writes
+// (relative keys) in the same durable step. The position is not moved. It
+// returns a *PauseError, to be passed on by Ship, when there is no more room
+// for dead letters or when so much is refused that something else is wrong.
+func (f *Feed) Bury(letters []DeadLetter, writes ...Write) error {
+	return f.cursor.bury(letters, writes)
+}

@@ -1,0 +1,98 @@
+package shipper
+
+import (
+	"context"
+	"time"
+
+	"forebay/wal"
+)
+
+// Log is what a cursor needs of the write-ahead log.
+type Log interface {
+	// NewReader reads blocks in order from the block that holds seq from.
+	// Readers are independent of each other and of the appender.
+	NewReader(from uint64) *wal.Reader
+	// FirstSeq is the oldest seq still kept, 1 for a log that never lost one.
+	FirstSeq() uint64
+	// DurableSeq is the newest seq on disk, 0 for an empty log.
+	DurableSeq() uint64
+}
+
+// State keeps what must survive a restart. Keys are plain text, values belong
+// to whoever wrote them.
+type State interface {
+	// Get returns a copy of the value, nil if there is none.
+	Get(key string) ([]byte, error)
+	// Scan calls fn for every key with the prefix, in ascending order.
+	Scan(prefix string, fn func(key string, value []byte) error) error
+	// Commit applies all writes or none; they are on disk when it returns.
+	Commit(writes ...Write) error
+}
+
+// Write is one change of a State.
+type Write struct {
+	Key   string
+	Value []byte // nil deletes
+}
+
+// Sink carries events to one destination.
+type Sink interface {
+	// Ship delivers every event that the feed yields. It returns
+	//   - nil, once feed.Next said io.EOF and all that was taken is advanced;
+	//   - ctx.Err(), once ctx has ended and no request is in flight any more;
+	//   - a *PauseError, when only an operator can help;
+	//   - any other error, upon which the cursor calls Ship again from its
+	//     durable position, with growing pauses in between.
+	// Failures that pass by themselves are retried inside Ship, for ever, and
+	// told to feed.Report. Ship is never called twice at the same time.
+	Ship(ctx context.Context, feed *Feed) error
+}
+
+// Event is one accepted event on its way out. Raw is the sender's JSON, byte
+// for byte. Its strings and Raw share memory with the block they came from,
+// and stay valid as long as they are referenced.
+type Event struct {
+	Seq        uint64
+	LogID      wal.ID
+	ReceivedAt time.Time // commit time of its block: UTC, whole milliseconds
+	Project    string
+	SDKVersion string
+	AppID      string
+	Session    string
+	Raw        []byte
+}
+
+// Batch is a stretch of the log without holes in its range: every seq of
+// First..Last is either one of Events or named in Lost. In a fill feed
+// (see Feed.Fill) the range has holes: only the Events are meant.
+type Batch struct {
+	First, Last uint64
+	Events      []Event
+	Lost        []wal.Gap
+	Bytes       int64 // sum of len(Raw)
+}
+
+// Flush says when a batch is closed: at the first limit that is reached.
+type Flush struct {
+	Rows  int           // events, at least 1
+	Bytes int64         // sum of raw event bytes; one larger event still goes, alone
+	Age   time.Duration // since the first event was read; 0 takes what is there without waiting
+}
+
+// PauseError is returned by Sink.Ship when retrying is pointless until an
+// operator acts. The cursor pauses, shows Reason, and asks Probe now and then
+// whether the cause has gone; if there is no Probe it waits for a resume.
+type PauseError struct {
+	Reason string                      // one line that says what to do
+	Probe  func(context.Context) error // nil error: resume by itself
+	Err    error
+}
+
+func (e *PauseError) Error() string {
+	if e.Err == nil {
+		return e.Reason
+	}
+	return e.Reason + ": " + e.Err.Error()
+}
+
+func (e *PauseError) Unwrap() error { return e.Err }

@@ -1,0 +1,166 @@
+package shipper
+
+import (
+	"context"
+	"time"
+)
+
+// The states that a cursor can be in, as operators see them.
+const (
+	Running = "running" // delivering, or waiting for events
+	Paused  = "paused"  // stands still until someone acts or a time has come
+	Failing = "failing" // the last try failed; it is being retried
+)
+
+// Status is what there is to know of a cursor at one moment.
+type Status struct {
+	Name            string    `json:"name"`
+	NextSeq         uint64    `json:"next_seq"`
+	Epoch           uint64    `json:"epoch"`
+	State           string    `json:"state"`
+	LagEvents       uint64    `json:"lag_events"`
+	LagSeconds      float64   `json:"lag_seconds"` // age of the oldest event not shipped, 0 if there is none
+	OldestUnshipped time.Time `json:"oldest_unshipped,omitzero"`
+	RatePerSecond   float64   `json:"rate_per_second"`            // over the last minute
+	CatchUpSeconds  float64   `json:"catch_up_seconds,omitempty"` // at that rate, new events not counted; 0 if unknown or done
+	ReplayTo        uint64    `json:"replay_to,omitempty"`        // events up to here go out again after a rewind
+	Plan            *Plan     `json:"plan,omitempty"`
+	Pause           *Pause    `json:"pause,omitempty"`
+	LastError       string    `json:"last_error"`
+	ErrorSince      time.Time `json:"error_since,omitzero"`
+	ErrorCount      uint64    `json:"error_count,omitempty"` // tries that failed since then
+	Dead            int       `json:"dead"`
+	Lost            []Range   `json:"lost,omitempty"`
+	Expired         []Range   `json:"expired,omitempty"`
+	Skipped         []Range   `json:"skipped,omitempty"`
+	Sink            any       `json:"sink,omitempty"` // what the sink itself reports, see Reporter
+}
+
+// Reporter is implemented by sinks that have something of their own to show.
+type Reporter interface {
+	// Status is encoded as JSON under the cursor's "sink".
+	Status() any
+}
+
+// failure is the run of failed tries that is going on, or the last one.
+type failure struct {
+	text   string
+	since  time.Time
+	count  uint64
+	active bool
+}
+
+func (c *Cursor) report(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		if c.failure.active {
+			c.logger.Info("delivering again", "failed_tries", c.failure.count, "since", c.failure.since)
+		}
+		c.failure.active = false
+		return
+	}
+	if !c.failure.active {
+		c.failure = failure{since: time.Now().UTC(), active: true}
+		c.logger.Warn("delivery fails, retrying", "err", err)
+	}
+	c.failure.text = err.Error()
+	c.failure.count++
+}
+
+// Status reads the cursor. It may read one block of the log, to tell the age
+// of the oldest event that is not shipped.
+func (c *Cursor) Status() Status {
+	durable := c.log.DurableSeq()
+	c.mu.Lock()
+	s := Status{
+		Name: c.name, NextSeq: c.pos.Next, Epoch: c.pos.Epoch, State: Running,
+		ReplayTo: c.pos.Replay, Pause: c.pos.Pause,
+		RatePerSecond: c.rate.perSecond(time.Now()),
+		LastError:     c.failure.text, ErrorSince: c.failure.since, ErrorCount: c.failure.count,
+		Dead: c.dead.letters,
+		Lost: c.pos.Lost, Expired: c.pos.Expired, Skipped: c.pos.Skipped,
+	}
+	if c.current != nil {
+		plan := *c.current
+		s.Plan = &plan
+	}
+	if c.failure.active {
+		s.State = Failing
+	}
+	if c.stalled != nil {
+		s.State = Paused
+		s.LastError = c.stalled.Error()
+		if s.Pause == nil {
+			s.Pause = &Pause{Reason: c.stalled.Reason, By: "forebay"}
+		}
+	}
+	if c.pos.Pause != nil {
+		s.State = Paused
+	}
+	c.mu.Unlock()
+
+	if durable >= s.NextSeq {
+		s.LagEvents = durable - s.NextSeq + 1
+		if at, err := c.timeOf(s.NextSeq); err == nil {
+			s.OldestUnshipped = at
+			s.LagSeconds = max(time.Since(at).Seconds(), 0)
+		}
+		if s.RatePerSecond > 0 {
+			s.CatchUpSeconds = float64(s.LagEvents) / s.RatePerSecond
+		}
+	}
+	if r, ok := c.sink.(Reporter); ok {
+		s.Sink = r.Status()
+	}
+	return s
+}
+
+// timeOf is the commit time of the block that holds seq, or of the first one
+// after it.
+func (c *Cursor) timeOf(seq uint64) (_ time.Time, err error) {
+	r := c.log.NewReader(seq)
+	defer func() {
+		if cerr := r.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // only what is there already
+	b, err := r.Next(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return b.Time, nil
+}
+
+// meter counts events over the last minute, second by second.
+type meter struct {
+	counts [60]uint64
+	last   int64 // Unix second of the newest count
+	begun  int64
+}
+
+func (m *meter) roll(now int64) {
+	if m.begun == 0 {
+		m.begun, m.last = now, now
+	}
+	for s := max(m.last+1, now-59); s <= now; s++ {
+		m.counts[s%60] = 0
+	}
+	m.last = max(m.last, now)
+}
+
+func (m *meter) add(now time.Time, events uint64) {
+	m.roll(now.Unix())
+	m.counts[m.last%60] += events
+}
+
+func (m *meter) perSecond(now time.Time) float64 {
+	m.roll(now.Unix())
+	sum := uint64(0)
+	for _, n := range m.counts {
+		sum += n
+	}
+	return float64(sum) / float64(min(max(m.last-m.begun, 1), 60))
+}
