@@ -1,0 +1,86 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// CheckFiles reports, as an [Errors], every file that the configuration needs and that cannot be read.
+// It is for `config check`, and for the start of a node.
+func (c Config) CheckFiles() error {
+	var errs Errors
+	needed := [][2]string{
+		{"ingest.tls.cert_file", c.Ingest.TLS.CertFile},
+		{"ingest.tls.key_file", c.Ingest.TLS.KeyFile},
+		{"admin.token_file", c.Admin.TokenFile},
+	}
+	if c.Keys.Source == KeysFile {
+		needed = append(needed, [2]string{"keys.file.path", c.Keys.File.Path})
+	} else {
+		needed = append(needed, [2]string{"keys.postgres.dsn_file", c.Keys.Postgres.DSNFile})
+	}
+	if c.Shippers.ClickHouse.Enabled {
+		needed = append(needed, [2]string{"shippers.clickhouse.password_file", c.Shippers.ClickHouse.PasswordFile})
+	}
+	if c.Shippers.Session.Enabled {
+		needed = append(needed, [2]string{"shippers.session.token_file", c.Shippers.Session.TokenFile})
+	}
+	for _, file := range needed {
+		if err := readable(file[1]); err != nil {
+			errs.add("", file[0], file[1], "cannot be read: %v; create the file or correct the path", cause(err))
+		}
+	}
+	return errs.join()
+}
+
+func readable(path string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return err
+	} else if !info.Mode().IsRegular() {
+		return errNotRegular
+	}
+	return nil
+}
+
+// cause drops the path that package os puts before the reason, as the value names it already.
+func cause(err error) error {
+	if path, ok := err.(*os.PathError); ok {
+		return path.Err
+	}
+	return err
+}
+
+// ReadSecret reads the file that field names, such as a password or a token, without the newline at its
+// end. An empty path gives an empty secret; an empty file is an error, as it is never meant.
+func ReadSecret(field, path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	const most = 64 << 10
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w; create the file or correct the path", field, err)
+	}
+	secret := strings.TrimRight(string(data), "\r\n")
+	if secret == "" || len(data) > most {
+		return "", fmt.Errorf("%s: %s is empty or larger than 64 KiB; put the secret alone into it", field, path)
+	}
+	return secret, nil
+}
+
+// ReadDSN is the key database's connection string, from the field or its file.
+func (p Postgres) ReadDSN() (string, error) {
+	if p.DSN != "" {
+		return p.DSN, nil
+	}
+	return ReadSecret("keys.postgres.dsn_file", p.DSNFile)
+}

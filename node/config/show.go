@@ -1,0 +1,137 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// redacted stands in the place of a secret.
+const redacted = "REDACTED"
+
+// Redacted returns c without its secrets: passwords in the key database's connection string. Other
+// secrets are only ever named by their files.
+func (c Config) Redacted() Config {
+	c.Keys.Postgres.DSN = redactDSN(c.Keys.Postgres.DSN)
+	return c
+}
+
+// plainDSN matches a setting of a connection string in the form host=db password='a b'.
+var plainDSN = regexp.MustCompile(`(?i)\b(password|sslpassword|passfile)\s*=\s*('(?:[^'\\]|\\.)*'?|\S+)`)
+
+// redactDSN hides the password in a connection string of either form. What is neither is hidden whole.
+func redactDSN(dsn string) string {
+	if dsn == "" {
+		return ""
+	}
+	if !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://") {
+		if !strings.Contains(dsn, "=") {
+			return redacted
+		}
+		return plainDSN.ReplaceAllString(dsn, "${1}="+redacted)
+	}
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return redacted
+	}
+	if _, has := u.User.Password(); has {
+		u.User = url.UserPassword(u.User.Username(), redacted)
+	}
+	query := u.Query()
+	for name := range query {
+		if strings.Contains(strings.ToLower(name), "pass") {
+			query.Set(name, redacted)
+		}
+	}
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+// Show writes every setting as YAML that Load reads back, secrets redacted.
+func (c Config) Show() string {
+	c = c.Redacted()
+	var b strings.Builder
+	write(&b, fields(&c), false)
+	return b.String()
+}
+
+// Sample is a complete configuration file with every field at its default, each with a comment.
+func Sample() string {
+	c := Default()
+	var b strings.Builder
+	b.WriteString("# Forebay's configuration: every field, at its default. What is left out has the same value.\n" +
+		"# Each field is also an environment variable: wal.retain.age is FOREBAY_WAL_RETAIN_AGE, lists by comma.\n" +
+		"# Sizes: 500KiB, 8MiB, 1GiB or plain bytes. Durations: 50ms, 90s, 10m, 168h.\n" +
+		"# Check a file with: forebay config check --config FILE\n")
+	write(&b, fields(&c), true)
+	return b.String()
+}
+
+// write prints the fields as nested YAML, with their meaning as comments if so told.
+func write(b *strings.Builder, table []field, comments bool) {
+	about, open := sections(), ""
+	for _, f := range table {
+		group := parent(f.path)
+		for depth, at := range ancestors(group) {
+			if at != open && !strings.HasPrefix(open, at+".") {
+				indent := strings.Repeat("  ", depth)
+				if comments && depth == 0 {
+					b.WriteString("\n")
+				}
+				if comments {
+					comment(b, indent, about[at])
+				}
+				fmt.Fprintf(b, "%s%s:\n", indent, step(at))
+				open = at
+			}
+		}
+		open = group
+		indent := strings.Repeat("  ", strings.Count(f.path, "."))
+		if comments {
+			text := f.doc
+			if f.choice != "" {
+				text += " One of: " + strings.Join(strings.Fields(f.choice), ", ") + "."
+			}
+			comment(b, indent, text)
+		}
+		fmt.Fprintf(b, "%s%s: %s\n", indent, step(f.path), formatValue(f.target))
+	}
+}
+
+// ancestors lists "a", "a.b", "a.b.c" for "a.b.c".
+func ancestors(path string) []string {
+	if path == "" {
+		return nil
+	}
+	return append(ancestors(parent(path)), path)
+}
+
+// comment writes text as lines of at most about 100 letters.
+func comment(b *strings.Builder, indent, text string) {
+	const width = 100
+	line := indent + "#"
+	for word := range strings.FieldsSeq(text) {
+		if len(line)+1+len(word) > width {
+			b.WriteString(line + "\n")
+			line = indent + "#"
+		}
+		line += " " + word
+	}
+	b.WriteString(line + "\n")
+}
+
+// Reference is the table of all fields in Markdown: name, default, meaning, environment variable.
+func Reference() string {
+	c := Default()
+	var b strings.Builder
+	b.WriteString("| Field | Default | Meaning | Environment variable |\n|---|---|---|---|\n")
+	for _, f := range fields(&c) {
+		text := f.doc
+		if f.choice != "" {
+			text += " One of: `" + strings.Join(strings.Fields(f.choice), "`, `") + "`."
+		}
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s | `%s` |\n", f.path, formatValue(f.target), strings.ReplaceAll(text, "|", `\|`), f.env())
+	}
+	return b.String()
+}

@@ -1,0 +1,234 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Validate reports everything that is wrong with the values, as an [Errors], without touching a file or
+// the network. Load has done it already; it is for a Config that was built in another way.
+func (c Config) Validate() error { return c.check(nil).join() }
+
+// check validates c; sources says where each field was set.
+func (c *Config) check(sources map[string]string) Errors {
+	v := validator{sources: sources, fields: map[string]field{}}
+	for _, f := range fields(c) {
+		v.fields[f.path] = f
+		if choices := strings.Fields(f.choice); f.choice != "" && !slices.Contains(choices, *f.target.(*string)) {
+			v.fail(f.path, "expected %s", alternatives(choices))
+		}
+	}
+	v.node(c)
+	v.listeners(c)
+	v.keys(c.Keys)
+	v.limits(c)
+	v.wal(c.WAL)
+	v.shippers(c.Shippers)
+	return v.errs
+}
+
+func alternatives(choices []string) string {
+	last := len(choices) - 1
+	return strings.Join(choices[:last], ", ") + " or " + choices[last]
+}
+
+type validator struct {
+	sources map[string]string
+	fields  map[string]field
+	errs    Errors
+}
+
+// fail records what is wrong with the field at path, whose value is shown unless it may be a secret.
+func (v *validator) fail(path, format string, args ...any) {
+	f := v.fields[path]
+	value := formatValue(f.target)
+	if text, ok := f.target.(*string); ok {
+		value = *text
+	}
+	v.errs.add(v.sources[path], path, f.shown(value), format, args...)
+}
+
+// nodeID is what is safe in a metric's label, a header and a file's name.
+var nodeID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+
+func (v *validator) node(c *Config) {
+	if c.Node.ID != "" && !nodeID.MatchString(c.Node.ID) {
+		v.fail("node.id", "use up to 128 letters, digits, dots, dashes and underscores")
+	}
+	if c.Node.DataDir == "" {
+		v.fail("node.data_dir", "is empty; name the directory for the log")
+	}
+	for _, kind := range c.Ingest.EventTypes {
+		if kind == "*" && len(c.Ingest.EventTypes) > 1 {
+			v.fail("ingest.event_types", "\"*\" accepts all; keep it alone or remove it")
+		}
+	}
+	if len(c.Ingest.EventTypes) == 0 {
+		v.fail("ingest.event_types", "is empty, so every event would be dropped; list types, or \"*\" for all")
+	}
+}
+
+func (v *validator) listeners(c *Config) {
+	ingest := v.address("ingest.listen", c.Ingest.Listen)
+	if (c.Ingest.TLS.CertFile == "") != (c.Ingest.TLS.KeyFile == "") {
+		v.fail("ingest.tls.cert_file", "cert_file and key_file belong together; set both or none")
+	}
+	for _, proxy := range c.Ingest.TrustedProxies {
+		_, addrErr := netip.ParseAddr(proxy)
+		if _, err := netip.ParsePrefix(proxy); err != nil && addrErr != nil {
+			v.fail("ingest.trusted_proxies", "%q is neither an address nor a range; write for example 10.0.0.0/8", proxy)
+		}
+	}
+	if path, isUnix := strings.CutPrefix(c.Admin.Listen, "unix:"); isUnix {
+		if path == "" {
+			v.fail("admin.listen", "write the socket's path after unix:")
+		}
+		return
+	}
+	admin := v.address("admin.listen", c.Admin.Listen)
+	if admin.ok && !admin.loopback && c.Admin.TokenFile == "" {
+		v.fail("admin.listen", "is reachable from other machines; set admin.token_file, or listen on 127.0.0.1 or unix:/path")
+	}
+	if admin.ok && ingest.ok && admin.port == ingest.port && admin.port != 0 {
+		v.fail("admin.listen", "has the port of ingest.listen; give each its own")
+	}
+}
+
+type address struct {
+	port         int
+	loopback, ok bool
+}
+
+func (v *validator) address(path, text string) address {
+	host, portText, err := net.SplitHostPort(text)
+	port, portErr := strconv.Atoi(portText)
+	if err != nil || portErr != nil || port < 0 || port > 65535 {
+		v.fail(path, "expected host:port with a port from 0 to 65535, such as 127.0.0.1:7070 or :7070")
+		return address{}
+	}
+	ip, err := netip.ParseAddr(host)
+	return address{port: port, loopback: host == "localhost" || err == nil && ip.IsLoopback(), ok: true}
+}
+
+func (v *validator) keys(k Keys) {
+	both, none := k.Postgres.DSN != "" && k.Postgres.DSNFile != "", k.Postgres.DSN == "" && k.Postgres.DSNFile == ""
+	switch {
+	case both:
+		v.fail("keys.postgres.dsn", "dsn and dsn_file exclude each other; set one")
+	case k.Source == KeysPostgres && none:
+		v.fail("keys.postgres.dsn", "is empty; set dsn or dsn_file, or keys.source: file with keys.file.path")
+	case k.Source == KeysFile && k.File.Path == "":
+		v.fail("keys.file.path", "is empty; name the key file (forebay keys create --file adds keys to it), or set keys.source: postgres")
+	}
+	v.duration("keys.max_stale", k.MaxStale, time.Minute, 10*year)
+}
+
+func (v *validator) limits(c *Config) {
+	l := c.Limits
+	v.count("limits.batch_events", l.BatchEvents, 1, 10_000)
+	v.bytes("limits.event_bytes", l.EventBytes, 64, maxBatchBytes)
+	if v.bytes("limits.batch_bytes", l.BatchBytes, 64, maxBatchBytes) && l.BatchBytes < l.EventBytes {
+		v.fail("limits.batch_bytes", "is less than limits.event_bytes (%s); a batch holds at least one event", l.EventBytes)
+	}
+	if v.bytes("limits.wire_bytes", l.WireBytes, 64, 64<<20) && l.WireBytes < l.BatchBytes {
+		v.fail("limits.wire_bytes", "is less than limits.batch_bytes (%s); such a batch could not be sent", l.BatchBytes)
+	}
+	if l.RequestsPerSecond <= 0 || l.RequestsPerSecond > 1e6 {
+		v.fail("limits.requests_per_second", "expected more than 0 and at most 1000000")
+	}
+	v.count("limits.burst", l.Burst, 1, 10_000_000)
+	v.duration("dedupe.window", c.Dedupe.Window, time.Second, year)
+	v.count("dedupe.max_keys", c.Dedupe.MaxKeys, 1, 100_000_000)
+}
+
+func (v *validator) wal(w WAL) {
+	v.duration("wal.fsync_interval", w.FsyncInterval, time.Millisecond, time.Minute)
+	v.bytes("wal.segment_bytes", w.SegmentBytes, 16<<10, 256<<20)
+	if w.DiskBudget != 0 && w.DiskBudget < 4*w.SegmentBytes {
+		v.fail("wal.disk_budget", "expected 0, or at least four times wal.segment_bytes (%s)", 4*w.SegmentBytes)
+	}
+	v.duration("wal.retain.age", w.Retain.Age, 0, 100*year)
+}
+
+func (v *validator) shippers(s Shippers) {
+	if !s.ClickHouse.Enabled && !s.Session.Enabled && !s.Archive.Enabled {
+		v.fail("shippers.archive.enabled", "no shipper is enabled, so events would be deleted undelivered; enable one")
+	}
+	if s.ClickHouse.Enabled {
+		v.clickhouse(s.ClickHouse)
+	}
+	if s.Session.Enabled {
+		v.session(s.Session)
+	}
+	if s.Archive.Enabled {
+		v.bytes("shippers.archive.flush.bytes", s.Archive.Flush.Bytes, 1<<10, 16<<30)
+		v.duration("shippers.archive.flush.age", s.Archive.Flush.Age, 10*time.Millisecond, time.Hour)
+	}
+}
+
+func (v *validator) clickhouse(c ClickHouse) {
+	if len(c.Addrs) == 0 {
+		v.fail("shippers.clickhouse.addrs", "is empty; list the servers as host:port, or set enabled: false")
+	}
+	for _, addr := range c.Addrs {
+		host, port, err := net.SplitHostPort(addr)
+		if n, portErr := strconv.Atoi(port); err != nil || host == "" || portErr != nil || n < 1 || n > 65535 {
+			v.fail("shippers.clickhouse.addrs", "%q is not host:port, such as clickhouse-1:9000", addr)
+		}
+	}
+	for path, name := range map[string]string{"database": c.Database, "table": c.Table, "username": c.Username} {
+		if name == "" {
+			v.fail("shippers.clickhouse."+path, "is empty; name the %s", path)
+		}
+	}
+	if c.TTL < 0 || c.TTL%(24*time.Hour) != 0 {
+		v.fail("shippers.clickhouse.ttl", "expected 0 or whole days, such as 720h")
+	}
+	v.count("shippers.clickhouse.flush.rows", c.Flush.Rows, 1, 1_000_000)
+	v.bytes("shippers.clickhouse.flush.bytes", c.Flush.Bytes, 1<<10, 1<<30)
+	v.duration("shippers.clickhouse.flush.age", c.Flush.Age, time.Millisecond, time.Hour)
+}
+
+func (v *validator) session(s Session) {
+	u, err := url.Parse(s.URL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		v.fail("shippers.session.url", "expected a base URL such as http://127.0.0.1:8081, without query or fragment")
+	} else if u.User != nil {
+		v.fail("shippers.session.url", "holds a user or password; put a bearer token in shippers.session.token_file")
+	}
+	v.count("shippers.session.lanes", s.Lanes, 1, 4096)
+	v.duration("shippers.session.parked.max_age", s.Parked.MaxAge, time.Second, year)
+}
+
+const (
+	year = 365 * 24 * time.Hour
+	// maxBatchBytes keeps a stored batch, which may be somewhat larger than the body, below the
+	// largest block of the log (4 MiB).
+	maxBatchBytes Bytes = 2 << 20
+)
+
+func (v *validator) count(path string, n, least, most int) {
+	if n < least || n > most {
+		v.fail(path, "expected %d to %d", least, most)
+	}
+}
+
+func (v *validator) bytes(path string, n, least, most Bytes) bool {
+	if n < least || n > most {
+		v.fail(path, "expected %s to %s", least, most)
+		return false
+	}
+	return true
+}
+
+func (v *validator) duration(path string, d, least, most time.Duration) {
+	if d < least || d > most {
+		v.fail(path, "expected %s to %s", formatDuration(least), formatDuration(most))
+	}
+}
