@@ -1,0 +1,135 @@
+package auth
+
+import (
+	"crypto/subtle"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// MaxKeys is the largest number of keys that a directory takes, about 200 MB.
+const MaxKeys = 1_000_000
+
+// Directory is the set of keys in memory. Lookups take no lock and wait for
+// nothing; a Source replaces the set as a whole. It is safe for concurrent use.
+type Directory struct {
+	maxStale time.Duration
+	writing  sync.Mutex // held by Replace and Confirm, never by Lookup
+	current  atomic.Pointer[snapshot]
+}
+
+// snapshot is immutable once it is published.
+type snapshot struct {
+	keys      []Key          // ascending by digest, so that equal prefixes are neighbours
+	first     map[uint64]int // digest prefix → index of the first key that has it
+	refreshed time.Time      // when the source last said that this is the set
+}
+
+// NewDirectory makes an empty directory. Once its source has not confirmed the
+// set for maxStale, every lookup fails, since keys may have been revoked
+// meanwhile; 0 means that age does not matter.
+func NewDirectory(maxStale time.Duration) *Directory {
+	d := &Directory{maxStale: maxStale}
+	d.current.Store(&snapshot{})
+	return d
+}
+
+// Lookup returns the key with this digest. Known is false if there is none or
+// the set is stale. A revoked or expired key is known: Key.State tells.
+func (d *Directory) Lookup(digest Digest) (key Key, known bool) {
+	s := d.current.Load()
+	if d.stale(s) {
+		return Key{}, false
+	}
+	prefix := digestPrefix(digest)
+	i, ok := s.first[prefix]
+	if !ok {
+		return Key{}, false
+	}
+	for ; i < len(s.keys) && digestPrefix(s.keys[i].Digest) == prefix; i++ {
+		if subtle.ConstantTimeCompare(s.keys[i].Digest[:], digest[:]) == 1 {
+			return s.keys[i], true
+		}
+	}
+	return Key{}, false
+}
+
+// Replace makes keys the whole set, as its source has it now. The directory
+// keeps the slice. Of keys with the same digest the last one counts.
+func (d *Directory) Replace(keys []Key) error { return d.ReplaceAt(keys, time.Now()) }
+
+// ReplaceAt is Replace with a set that was true at a time in the past, such as
+// one from a Cache.
+func (d *Directory) ReplaceAt(keys []Key, at time.Time) error {
+	if len(keys) > MaxKeys {
+		return fmt.Errorf("%d keys are more than the %d that a node takes", len(keys), MaxKeys)
+	}
+	s := newSnapshot(keys, at)
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	d.current.Store(s)
+	return nil
+}
+
+// Confirm says that the source still has the same set: its age starts again.
+func (d *Directory) Confirm() {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	s := *d.current.Load()
+	s.refreshed = time.Now()
+	d.current.Store(&s)
+}
+
+// Keys returns the set, ascending by digest, and when it was last true. The
+// caller must not change it.
+func (d *Directory) Keys() ([]Key, time.Time) {
+	s := d.current.Load()
+	return s.keys, s.refreshed
+}
+
+// Len is the number of keys, revoked and expired ones included.
+func (d *Directory) Len() int { return len(d.current.Load().keys) }
+
+// Refreshed is when the source last said that this is the set; zero if it never did.
+func (d *Directory) Refreshed() time.Time { return d.current.Load().refreshed }
+
+// Age is how long ago the source last said that this is the set; 0 if it never did.
+func (d *Directory) Age() time.Duration { return age(d.current.Load()) }
+
+// Stale tells whether lookups fail because of the set's age.
+func (d *Directory) Stale() bool { return d.stale(d.current.Load()) }
+
+func (d *Directory) stale(s *snapshot) bool {
+	return d.maxStale > 0 && age(s) > d.maxStale
+}
+
+// age is never negative: a cached set can carry the time of a clock that ran ahead.
+func age(s *snapshot) time.Duration {
+	if s.refreshed.IsZero() {
+		return 0
+	}
+	return max(0, time.Since(s.refreshed))
+}
+
+func newSnapshot(keys []Key, at time.Time) *snapshot {
+	slices.SortStableFunc(keys, func(a, b Key) int { return a.Digest.Compare(b.Digest) })
+	kept := keys[:0]
+	for i, key := range keys {
+		if i+1 < len(keys) && keys[i+1].Digest == key.Digest {
+			continue
+		}
+		kept = append(kept, key)
+	}
+	first := make(map[uint64]int, len(kept))
+	for i := len(kept) - 1; i >= 0; i-- {
+		first[digestPrefix(kept[i].Digest)] = i
+	}
+	return &snapshot{keys: kept, first: first, refreshed: at}
+}
+
+// digestPrefix is what the map is keyed by. Its comparison may leak, in time,
+// eight bytes of a hash; the rest is compared in constant time.
+func digestPrefix(d Digest) uint64 { return binary.BigEndian.Uint64(d[:8]) }
