@@ -1,0 +1,70 @@
+// Package columns turns an event, as the sender's JSON, into the values of the columns in which it is
+// stored: one Row for ClickHouse and for the archive alike, so that a file of the archive can be loaded
+// into the table and yields the same rows.
+//
+// Nothing of an event is dropped on the way. The fields that have a column go there, texts without
+// their escapes. The metadata stays the sender's JSON, byte for byte. Everything else, that is fields
+// that have no column and values of another type than their column's, is in [Row.Extra].
+package columns
+
+import (
+	"fmt"
+	"time"
+
+	"forebay/shipper"
+)
+
+// Row is one event as its columns. A text that the event does not have is empty.
+type Row struct {
+	ProjectID      string
+	SessionID      string
+	EventType      string
+	Timestamp      time.Time // the sender's clock: UTC, whole milliseconds
+	ReceivedAt     time.Time // the node's clock: UTC, whole milliseconds
+	Route          string
+	TargetType     string
+	TargetID       string
+	TargetSelector string
+	TargetTag      string
+	Metadata       string // JSON as sent, whatever its type; {} when there is none
+	Environment    string
+	IdempotencyKey string
+	SDKVersion     string
+	AppID          string
+	NodeID         string
+	LogID          string // 32 hexadecimal digits
+	Seq            uint64
+
+	// Extra is a JSON object of what has no column, under its own names: unknown fields of the event,
+	// unknown fields of its target (below "target"), and values that are not of their column's type.
+	// It is empty when there is nothing of the kind. Values are as sent; null counts as absent
+	// where there is a column.
+	Extra string
+}
+
+// Names lists the columns in the order of Row, without extra: what a table has that the node creates.
+func Names() []string {
+	return []string{"project_id", "session_id", "event_type", "timestamp", "received_at", "route",
+		"target_type", "target_id", "target_selector", "target_tag", "metadata", "environment",
+		"idempotency_key", "sdk_version", "app_id", "node_id", "log_id", "seq"}
+}
+
+// ExtraName is the column of Row.Extra. A table need not have it: without it those values are in the
+// log, the session stream and the archive alone.
+const ExtraName = "extra"
+
+// Decode makes the row of e, on the node of that id. Field names are compared exactly, with case.
+//
+// The front door has checked e.Raw before it was stored, so an error means damage or a defect: Raw is
+// not a JSON object, is not UTF-8, or has no timestamp in RFC 3339. Values that no column is made of
+// are passed on and not checked again. The row shares no memory with e.Raw.
+func Decode(e shipper.Event, nodeID string) (Row, error) {
+	row := Row{
+		ProjectID: e.Project, SessionID: e.Session, ReceivedAt: e.ReceivedAt, Metadata: "{}",
+		SDKVersion: e.SDKVersion, AppID: e.AppID, NodeID: nodeID, LogID: e.LogID.String(), Seq: e.Seq,
+	}
+	if err := row.decode(string(e.Raw)); err != nil {
+		return Row{}, fmt.Errorf("event %d: %w", e.Seq, err)
+	}
+	return row, nil
+}

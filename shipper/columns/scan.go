@@ -1,0 +1,215 @@
+package columns
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// scanner steps through the fields of a JSON object without looking into their values. It is for text
+// that was found valid before: of any other it may accept some, but never reads past the end.
+// encoding/json would check and copy everything a second time, at several times the cost.
+type scanner struct {
+	text string
+	at   int
+}
+
+// token is one JSON value, or a field's name with its quotes, as it stands in the text. It is not empty.
+type token string
+
+// kind is the first byte: '"' for a text, '{', '[', 'n' for null, otherwise a number or a boolean.
+func (t token) kind() byte { return t[0] }
+
+func (s *scanner) fail(expected string) error {
+	return fmt.Errorf("is not valid JSON: expected %s at byte %d", expected, s.at)
+}
+
+// peek skips white space and is the next byte, 0 at the end.
+func (s *scanner) peek() byte {
+	for s.at < len(s.text) {
+		switch c := s.text[s.at]; c {
+		case ' ', '\t', '\n', '\r':
+			s.at++
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+// object calls field for each field of the object that begins here.
+func (s *scanner) object(field func(name, value token) error) error {
+	if s.peek() != '{' {
+		return s.fail("an object")
+	}
+	s.at++
+	if s.peek() == '}' {
+		s.at++
+		return nil
+	}
+	for {
+		if s.peek() != '"' {
+			return s.fail("a field's name")
+		}
+		name, err := s.value()
+		if err != nil {
+			return err
+		}
+		if s.peek() != ':' {
+			return s.fail("a colon")
+		}
+		s.at++
+		value, err := s.value()
+		if err != nil {
+			return err
+		}
+		if err := field(name, value); err != nil {
+			return err
+		}
+		switch s.peek() {
+		case ',':
+			s.at++
+		case '}':
+			s.at++
+			return nil
+		default:
+			return s.fail("a comma or a closing brace")
+		}
+	}
+}
+
+// end is an error unless nothing but white space is left.
+func (s *scanner) end() error {
+	if s.peek() != 0 || s.at < len(s.text) {
+		return s.fail("the end")
+	}
+	return nil
+}
+
+// value takes the next value whole.
+func (s *scanner) value() (token, error) {
+	first := s.peek()
+	start := s.at
+	switch first {
+	case '"':
+		if !s.string() {
+			return "", s.fail("a closing quote")
+		}
+	case '{', '[':
+		if !s.nested() {
+			return "", s.fail("a closing bracket")
+		}
+	default:
+		for s.at < len(s.text) && !strings.ContainsRune(",:]}[{\" \t\r\n", rune(s.text[s.at])) {
+			s.at++
+		}
+		if s.at == start {
+			return "", s.fail("a value")
+		}
+	}
+	return token(s.text[start:s.at]), nil
+}
+
+// string moves past the text that begins here with a quote.
+func (s *scanner) string() bool {
+	for s.at++; s.at < len(s.text); s.at++ {
+		switch s.text[s.at] {
+		case '"':
+			s.at++
+			return true
+		case '\\':
+			s.at++
+		}
+	}
+	s.at = len(s.text)
+	return false
+}
+
+// nested moves past the object or list that begins here.
+func (s *scanner) nested() bool {
+	depth := 0
+	for s.at < len(s.text) {
+		switch s.text[s.at] {
+		case '"':
+			if !s.string() {
+				return false
+			}
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		}
+		s.at++
+		if depth == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// unescaped is the text of a token that has quotes. Half a surrogate pair is U+FFFD, as in
+// encoding/json; an escape that JSON does not know is kept as it is.
+func (t token) unescaped() string {
+	text := string(t[1 : len(t)-1])
+	next := strings.IndexByte(text, '\\')
+	if next < 0 {
+		return text
+	}
+	out := make([]byte, 0, len(text))
+	for next >= 0 {
+		out = append(out, text[:next]...)
+		var size int
+		out, size = unescape(out, text[next:])
+		text = text[next+size:]
+		next = strings.IndexByte(text, '\\')
+	}
+	return string(append(out, text...))
+}
+
+// unescape appends what the escape at the start of text stands for, and is its length.
+func unescape(out []byte, text string) ([]byte, int) {
+	if len(text) < 2 {
+		return append(out, text...), len(text)
+	}
+	switch text[1] {
+	case '"', '\\', '/':
+		return append(out, text[1]), 2
+	case 'b':
+		return append(out, '\b'), 2
+	case 'f':
+		return append(out, '\f'), 2
+	case 'n':
+		return append(out, '\n'), 2
+	case 'r':
+		return append(out, '\r'), 2
+	case 't':
+		return append(out, '\t'), 2
+	case 'u':
+		first, ok := hexRune(text)
+		if !ok {
+			break
+		}
+		if utf16.IsSurrogate(first) {
+			if second, ok := hexRune(text[6:]); ok {
+				if pair := utf16.DecodeRune(first, second); pair != utf8.RuneError {
+					return utf8.AppendRune(out, pair), 12
+				}
+			}
+			first = utf8.RuneError
+		}
+		return utf8.AppendRune(out, first), 6
+	}
+	return append(out, text[:2]...), 2
+}
+
+// hexRune reads \uXXXX at the start of text.
+func hexRune(text string) (rune, bool) {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(text[2:6], 16, 16)
+	return rune(n), err == nil
+}
