@@ -181,23 +181,31 @@ func drawObject(t *rapid.T, depth int, known []string) map[string]any {
 	return object
 }
 
-// drawEscapes writes letters of the texts as escapes, which means the same.
+// drawEscapes writes some letters of the texts as escapes, which means the same.
 func drawEscapes(t *rapid.T, raw []byte) []byte {
-	out := []byte{}
-	inText, escaped := false, false
-	for _, c := range raw {
-		letter := c >= 'a' && c <= 'z'
+	every := rapid.IntRange(1, 20).Draw(t, "escape every")
+	var out []byte
+	inText, letters := false, 0
+	for i := 0; i < len(raw); i++ {
+		c := raw[i]
 		switch {
-		case inText && letter && !escaped && rapid.IntRange(0, 9).Draw(t, "escape") == 0:
-			out = append(out, `\u00`...)
-			out = append(out, "0123456789abcdef"[c>>4], "0123456789ABCDEF"[c&15])
-		default:
-			out = append(out, c)
-		}
-		if c == '"' && !escaped {
+		case c == '\\' && raw[i+1] == 'u':
+			out = append(out, raw[i:i+6]...)
+			i += 5
+			continue
+		case c == '\\':
+			out = append(out, raw[i:i+2]...)
+			i++
+			continue
+		case c == '"':
 			inText = !inText
+		case inText && c >= 'a' && c <= 'z':
+			if letters++; letters%every == 0 {
+				out = append(out, '\\', 'u', '0', '0', "0123456789abcdef"[c>>4], "0123456789ABCDEF"[c&15])
+				continue
+			}
 		}
-		escaped = c == '\\' && !escaped
+		out = append(out, c)
 	}
 	return out
 }
