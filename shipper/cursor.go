@@ -2,19 +2,11 @@ package shipper
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
 	"time"
-)
-
-// probeEvery is how often a cursor that paused itself asks whether the cause
-// has gone, and probeTimeout bounds one such question.
-const (
-	probeEvery   = 5 * time.Second
-	probeTimeout = 10 * time.Second
 )
 
 // Cursor is one reader's place in the log, and the machine that runs its
@@ -32,17 +24,20 @@ type Cursor struct {
 	operate sync.Mutex // one operator's command at a time
 	saving  sync.Mutex // one commit of pos at a time, in order
 
-	mu      sync.Mutex
-	pos     position
-	current *Plan
-	stalled *PauseError        // the sink gave up until something changes
-	holds   int                // commands that want the sink to stand still
-	steps   int                // batches that may go out although paused
-	cancel  context.CancelFunc // ends the running Ship
-	stopped chan struct{}      // closed when it has ended
-	failure failure
-	rate    meter
-	dead    deadCount
+	mu       sync.Mutex
+	pos      position
+	current  *Plan
+	fillPlan *Plan              // of the round that delivers requeued letters
+	stalled  *PauseError        // the sink gave up until something changes
+	holds    int                // commands that want the sink to stand still
+	steps    int                // batches that may go out although paused
+	stepped  chan struct{}      // closed when they have, or the sink gave up
+	cancel   context.CancelFunc // ends the running Ship
+	stopped  chan struct{}      // closed when it has ended
+	failure  failure
+	rate     meter
+	dead     deadCount
+	buried   []uint64 // seqs buried lately, ascending, for the landfill guard
 }
 
 // Name is the cursor's name.
@@ -62,10 +57,13 @@ func (c *Cursor) load() error {
 	}
 	if saved == nil {
 		p := position{Next: max(c.log.FirstSeq(), 1)}
-		err := c.set.nextEpoch(func(epoch uint64) ([]Write, error) {
+		err := c.set.nextEpoch(func(epoch uint64, counter Write) error {
 			p.Epoch = epoch
 			w, err := p.write(c.name)
-			return []Write{w}, err
+			if err != nil {
+				return err
+			}
+			return c.commit([]Write{counter, w})
 		})
 		if err != nil {
 			return fmt.Errorf("create cursor %s: %w", c.name, err)
@@ -74,170 +72,25 @@ func (c *Cursor) load() error {
 	} else if c.pos, err = decodePosition(c.name, saved); err != nil {
 		return err
 	}
-	plan, err := c.state.Get(planKey(c.name))
-	if err != nil {
-		return fmt.Errorf("load plan of cursor %s: %w", c.name, err)
+	if c.current, err = c.loadPlan(c.name); err != nil {
+		return err
 	}
-	if c.current, err = decodePlan(plan); err != nil {
-		return fmt.Errorf("cursor %s: %w", c.name, err)
+	if c.fillPlan, err = c.loadPlan(fillName(c.name)); err != nil {
+		return err
 	}
 	return c.countDead()
 }
 
-// run ships until ctx ends.
-func (c *Cursor) run(ctx context.Context) {
-	var backoff Backoff
-	for {
-		limit, err := c.await(ctx)
-		if err != nil {
-			return
-		}
-		before := c.Next()
-		err = c.ship(ctx, limit)
-		if c.Next() != before {
-			backoff.Reset()
-		}
-		var pause *PauseError
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err == nil || errors.Is(err, context.Canceled):
-			// a step is done, or a command wants the sink to stand still
-		case errors.As(err, &pause):
-			c.logger.Error("paused until an operator acts", "reason", pause.Reason, "err", pause.Err)
-			c.mu.Lock()
-			c.stalled, c.steps = pause, 0
-			c.mu.Unlock()
-		default:
-			c.report(err)
-			c.logger.Warn("delivery stopped, starting again", "err", err)
-			if backoff.Wait(ctx) != nil {
-				return
-			}
-		}
+func (c *Cursor) loadPlan(name string) (*Plan, error) {
+	saved, err := c.state.Get(planKey(name))
+	if err != nil {
+		return nil, fmt.Errorf("load plan of cursor %s: %w", name, err)
 	}
-}
-
-// await returns when the sink may run, with the number of batches it may
-// take; negative is no limit.
-func (c *Cursor) await(ctx context.Context) (limit int, err error) {
-	for {
-		if ctx.Err() != nil {
-			return 0, ctx.Err()
-		}
-		c.mu.Lock()
-		pause, stalled, steps, holds := c.pos.Pause, c.stalled, c.steps, c.holds
-		c.mu.Unlock()
-		var after <-chan time.Time
-		switch {
-		case holds > 0:
-		case steps > 0:
-			return steps, nil
-		case pause != nil && pause.Until.IsZero():
-		case pause != nil:
-			left := time.Until(pause.Until)
-			if left <= 0 {
-				if err := c.endPause(pause); err != nil {
-					c.report(err)
-					after = time.After(time.Second)
-					break
-				}
-				continue
-			}
-			after = time.After(left)
-		case stalled != nil && stalled.Probe == nil:
-		case stalled != nil:
-			after = time.After(probeEvery)
-		default:
-			return -1, nil
-		}
-		select {
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		case <-c.wake:
-		case <-after:
-			if stalled != nil && pause == nil {
-				c.probe(ctx, stalled)
-			}
-		}
+	plan, err := decodePlan(saved)
+	if err != nil {
+		return nil, fmt.Errorf("cursor %s: %w", name, err)
 	}
-}
-
-// probe asks whether what stalled the cursor has gone.
-func (c *Cursor) probe(ctx context.Context, stalled *PauseError) {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	if err := stalled.Probe(ctx); err != nil {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.stalled == stalled {
-		c.stalled = nil
-		c.logger.Info("cause has gone, delivering again", "was", stalled.Reason)
-	}
-}
-
-// ship runs the sink once. When it returns no request is in flight.
-func (c *Cursor) ship(ctx context.Context, limit int) (err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c.mu.Lock()
-	if c.holds > 0 { // a command came between await and here
-		c.mu.Unlock()
-		return nil
-	}
-	feed := newFeed(c, c.pos, limit)
-	stopped := make(chan struct{})
-	c.cancel, c.stopped = cancel, stopped
-	c.mu.Unlock()
-
-	defer func() {
-		c.mu.Lock()
-		c.cancel, c.stopped = nil, nil
-		if limit > 0 && err == nil {
-			c.steps = 0
-		}
-		c.mu.Unlock()
-		close(stopped)
-		err = errors.Join(err, feed.close())
-	}()
-	return c.sink.Ship(ctx, feed)
-}
-
-// still runs change while the sink stands still, and lets it go on after. It
-// refuses with ErrBusy when another command is under way.
-func (c *Cursor) still(ctx context.Context, change func() error) error {
-	if !c.operate.TryLock() {
-		return fmt.Errorf("cursor %s: %w", c.name, ErrBusy)
-	}
-	defer c.operate.Unlock()
-	c.mu.Lock()
-	c.holds++
-	cancel, stopped := c.cancel, c.stopped
-	c.mu.Unlock()
-	defer func() {
-		c.mu.Lock()
-		c.holds--
-		c.mu.Unlock()
-		c.nudge()
-	}()
-	if cancel != nil {
-		cancel()
-		select {
-		case <-stopped:
-		case <-ctx.Done():
-			return fmt.Errorf("cursor %s: requests in flight have not ended: %w", c.name, ctx.Err())
-		}
-	}
-	return change()
-}
-
-func (c *Cursor) nudge() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
+	return plan, nil
 }
 
 // save commits change applied to the position, together with writes, and
@@ -312,18 +165,26 @@ func (c *Cursor) advance(next uint64, lost []Range, expired []Range, writes []Wr
 	return nil
 }
 
-func (c *Cursor) plan() *Plan {
+func (c *Cursor) plan(fill bool) *Plan {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.current == nil {
+	plan := c.current
+	if fill {
+		plan = c.fillPlan
+	}
+	if plan == nil {
 		return nil
 	}
-	p := *c.current
+	p := *plan
 	return &p
 }
 
-func (c *Cursor) savePlan(p Plan) error {
-	w, err := p.write(c.name)
+func (c *Cursor) savePlan(p Plan, fill bool) error {
+	name := c.name
+	if fill {
+		name = fillName(c.name)
+	}
+	w, err := p.write(name)
 	if err != nil {
 		return err
 	}
@@ -334,7 +195,11 @@ func (c *Cursor) savePlan(p Plan) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.current = &p
+	if fill {
+		c.fillPlan = &p
+	} else {
+		c.current = &p
+	}
 	return nil
 }
 

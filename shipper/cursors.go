@@ -28,7 +28,8 @@ type Options struct {
 
 // Cursors are the cursors of a node.
 type Cursors struct {
-	opts Options
+	opts  Options
+	audit *auditTrail
 
 	epochMu sync.Mutex
 
@@ -37,7 +38,7 @@ type Cursors struct {
 }
 
 // NewCursors returns an empty set; Add fills it before Run is called.
-func NewCursors(o Options) *Cursors {
+func NewCursors(o Options) (*Cursors, error) {
 	if o.MaxDead <= 0 {
 		o.MaxDead = 100_000
 	}
@@ -47,7 +48,11 @@ func NewCursors(o Options) *Cursors {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Cursors{opts: o}
+	audit, err := newAuditTrail(o.State)
+	if err != nil {
+		return nil, err
+	}
+	return &Cursors{opts: o, audit: audit}, nil
 }
 
 // Add makes the cursor name, loading its position; one that is new starts at
@@ -115,11 +120,11 @@ func (cs *Cursors) KeepFrom() uint64 {
 	return keep
 }
 
-// nextEpoch takes a new epoch, and commits it together with writes, which may
-// depend on it. Where the state is new but the log is not, the state was
-// lost: the counter then starts at the Unix time, above what any receiver
-// can have seen from this node.
-func (cs *Cursors) nextEpoch(writes func(epoch uint64) ([]Write, error)) error {
+// nextEpoch takes a new epoch and has commit make it durable: counter is the
+// write that does so. Where the state is new but the log is not, the state was
+// lost: the counter then starts at the Unix time, above what any receiver can
+// have seen from this node.
+func (cs *Cursors) nextEpoch(commit func(epoch uint64, counter Write) error) error {
 	cs.epochMu.Lock()
 	defer cs.epochMu.Unlock()
 	saved, err := cs.opts.State.Get(epochKey)
@@ -136,15 +141,7 @@ func (cs *Cursors) nextEpoch(writes func(epoch uint64) ([]Write, error)) error {
 		epoch = uint64(time.Now().Unix())
 		cs.opts.Logger.Warn("no saved cursors, but the log holds events: delivering from the oldest event on, in a new epoch", "epoch", epoch)
 	}
-	ws, err := writes(epoch)
-	if err != nil {
-		return err
-	}
-	ws = append(ws, Write{Key: epochKey, Value: binary.BigEndian.AppendUint64(nil, epoch)})
-	if err := cs.opts.State.Commit(ws...); err != nil {
-		return fmt.Errorf("save a new epoch: %w", err)
-	}
-	return nil
+	return commit(epoch, Write{Key: epochKey, Value: binary.BigEndian.AppendUint64(nil, epoch)})
 }
 
 // FloorSeq is the highest seq that some saved cursor has passed, read

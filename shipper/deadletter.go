@@ -23,6 +23,7 @@ type DeadLetter struct {
 	Reason     string    `json:"reason"`
 	Attempts   int       `json:"attempts"`
 	BuriedAt   time.Time `json:"buried_at"`
+	Requeued   bool      `json:"requeued,omitempty"` // waits to be delivered once more
 }
 
 // NewDeadLetter fills a letter from the event it is about; the feed adds the
@@ -57,89 +58,10 @@ func (d DeadLetter) write() (Write, error) {
 	return Write{Key: deadKey(d.Cursor, d.Seq), Value: v}, nil
 }
 
-// landfillWindow and landfillShare bound how much may be buried: more than
-// one in a hundred of the last ten thousand events is no longer bad data, it
-// is a bad deployment, and is for an operator to look at.
-const (
-	landfillWindow = 10_000
-	landfillShare  = 100
-)
-
-// deadCount is what a cursor knows of its dead letters without reading them.
-type deadCount struct {
-	letters int
-	bytes   int64
-	recent  []uint64 // seqs buried lately, ascending, for the landfill guard
-}
-
-func (c *Cursor) countDead() error {
-	err := c.state.Scan(deadPrefix(c.name), func(_ string, value []byte) error {
-		c.dead.letters++
-		c.dead.bytes += int64(len(value))
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("count dead letters of cursor %s: %w", c.name, err)
+func decodeLetter(key string, value []byte) (DeadLetter, error) {
+	var d DeadLetter
+	if err := json.Unmarshal(value, &d); err != nil {
+		return d, fmt.Errorf("dead letter %q cannot be read: %w", key, err)
 	}
-	return nil
-}
-
-// bury is Feed.Bury.
-func (c *Cursor) bury(letters []DeadLetter, writes []Write) error {
-	if len(letters) == 0 {
-		return nil
-	}
-	writes = c.lane(writes)
-	bytes, fresh := int64(0), 0
-	for _, d := range letters {
-		d.Cursor, d.BuriedAt = c.name, time.Now().UTC()
-		w, err := d.write()
-		if err != nil {
-			return err
-		}
-		had, err := c.state.Get(w.Key)
-		if err != nil {
-			return fmt.Errorf("look for dead letter %d: %w", d.Seq, err)
-		}
-		if had == nil {
-			fresh++
-		}
-		bytes += int64(len(w.Value) - len(had))
-		writes = append(writes, w)
-	}
-	c.saving.Lock()
-	defer c.saving.Unlock()
-	if err := c.room(letters, fresh, bytes); err != nil {
-		return err
-	}
-	if err := c.commit(writes); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.dead.letters += fresh
-	c.dead.bytes += bytes
-	for _, d := range letters {
-		c.dead.recent = append(c.dead.recent, d.Seq)
-	}
-	return nil
-}
-
-// room says whether more may be buried.
-func (c *Cursor) room(letters []DeadLetter, fresh int, bytes int64) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o := c.set.opts
-	if c.dead.letters+fresh > o.MaxDead || c.dead.bytes+bytes > o.MaxDeadBytes {
-		return &PauseError{Reason: fmt.Sprintf("dead letters of cursor %s are full (%d letters, %d bytes): requeue or discard some, then resume", c.name, c.dead.letters, c.dead.bytes)}
-	}
-	newest := letters[len(letters)-1].Seq
-	for len(c.dead.recent) > 0 && c.dead.recent[0]+landfillWindow <= newest {
-		c.dead.recent = c.dead.recent[1:]
-	}
-	if len(c.dead.recent)+len(letters) > landfillWindow/landfillShare {
-		c.dead.recent = nil // a resume gives a fresh allowance
-		return &PauseError{Reason: fmt.Sprintf("over 1 %% of the last %d events of cursor %s were refused, the last because of %q: mend the destination or the sender, then resume", landfillWindow, c.name, letters[len(letters)-1].Reason)}
-	}
-	return nil
+	return d, nil
 }

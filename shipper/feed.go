@@ -25,6 +25,7 @@ type Feed struct {
 	start  uint64
 	epoch  uint64
 	replay uint64
+	fill   bool // yields requeued dead letters instead of the log
 
 	reader *wal.Reader
 	queue  []Event   // read from the log, not handed out
@@ -44,7 +45,22 @@ func newFeed(c *Cursor, p position, limit int) *Feed {
 	}
 }
 
-func (f *Feed) close() error { return f.reader.Close() }
+// newFillFeed yields the requeued dead letters instead of the log.
+func newFillFeed(c *Cursor, p position) *Feed {
+	return &Feed{cursor: c, flush: c.flush, epoch: p.Epoch, fill: true, left: -1}
+}
+
+func (f *Feed) close() error {
+	if f.reader == nil {
+		return nil
+	}
+	return f.reader.Close()
+}
+
+// Fill is true when the feed yields dead letters that an operator requeued:
+// events out of the order of the log, ascending among themselves. Advance
+// then says that those below next are delivered, and moves no position.
+func (f *Feed) Fill() bool { return f.fill }
 
 // Start is the first seq that this feed yields.
 func (f *Feed) Start() uint64 { return f.start }
@@ -68,6 +84,9 @@ func (f *Feed) Cursor() string { return f.cursor.name }
 func (f *Feed) Next(ctx context.Context) (*Batch, error) {
 	if f.left == 0 {
 		return nil, io.EOF
+	}
+	if f.fill {
+		return f.nextLetters()
 	}
 	b := &Batch{First: f.next}
 	wait, cancel := ctx, context.CancelFunc(func() {})
@@ -174,6 +193,9 @@ func unpack(block *wal.Block, from uint64, events []Event, lost []wal.Gap) ([]Ev
 // to be repeated or checked. The range must have been handed out before, by
 // this feed or one before it; what has been damaged since is in Lost.
 func (f *Feed) Read(ctx context.Context, first, last uint64) (*Batch, error) {
+	if f.fill {
+		return f.readLetters(first, last)
+	}
 	b, err := readRange(ctx, f.cursor.log, first, last)
 	if err != nil {
 		return nil, fmt.Errorf("read seqs %d to %d again: %w", first, last, err)
@@ -212,7 +234,7 @@ func readRange(ctx context.Context, log Log, first, last uint64) (_ *Batch, err 
 }
 
 // Plan is the plan that was saved and not yet advanced over, nil if none.
-func (f *Feed) Plan() *Plan { return f.cursor.plan() }
+func (f *Feed) Plan() *Plan { return f.cursor.plan(f.fill) }
 
 // SavePlan makes p durable; it replaces the plan before it.
 func (f *Feed) SavePlan(p Plan) error {
@@ -220,7 +242,7 @@ func (f *Feed) SavePlan(p Plan) error {
 	if p.At.IsZero() {
 		p.At = time.Now().UTC()
 	}
-	return f.cursor.savePlan(p)
+	return f.cursor.savePlan(p, f.fill)
 }
 
 // Advance says that every event below next is done: delivered, buried or
@@ -228,6 +250,9 @@ func (f *Feed) SavePlan(p Plan) error {
 // end of the plan are one durable step. A next at or below the position only
 // saves the writes.
 func (f *Feed) Advance(next uint64, writes ...Write) error {
+	if f.fill {
+		return f.cursor.filled(next, writes)
+	}
 	lost, expired := f.passed(next)
 	return f.cursor.advance(next, lost, expired, writes)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -11,7 +12,15 @@ import (
 // cursor at once.
 var ErrBusy = errors.New("another command on this cursor is under way: look at its outcome first, then try again")
 
-// Moved tells what a command that moves a cursor did.
+// ErrRefused marks commands that make no sense as things stand; the text says
+// why. Nothing was changed.
+var ErrRefused = errors.New("refused")
+
+func (c *Cursor) refuse(format string, args ...any) error {
+	return fmt.Errorf("cursor %s: %w: %s", c.name, ErrRefused, fmt.Sprintf(format, args...))
+}
+
+// Moved tells what a command did to a cursor's position.
 type Moved struct {
 	Cursor string `json:"cursor"`
 	From   uint64 `json:"from"`
@@ -19,53 +28,216 @@ type Moved struct {
 	Epoch  uint64 `json:"epoch"`
 }
 
+// place is a position as the audit trail shows it.
+type place struct {
+	Next  uint64 `json:"next_seq"`
+	Epoch uint64 `json:"epoch"`
+	Pause *Pause `json:"pause,omitempty"`
+}
+
+func placeOf(p position) place { return place{p.Next, p.Epoch, p.Pause} }
+
+// Pause stops the cursor, once requests in flight have ended, for d; zero is
+// until it is resumed. It survives restarts. Pausing a paused cursor replaces
+// the reason and the end.
+func (c *Cursor) Pause(ctx context.Context, cmd Command, d time.Duration) error {
+	if d < 0 {
+		return c.refuse("a pause cannot last %s", d)
+	}
+	return c.still(ctx, func() error {
+		p := &Pause{Reason: cmd.Why, By: cmd.By, Since: time.Now().UTC()}
+		if d > 0 {
+			p.Until = p.Since.Add(d)
+		}
+		return c.audited("pause", cmd, func(pos *position) { pos.Pause = p })
+	})
+}
+
+// Resume lets the cursor go on, whether an operator or the cursor itself
+// paused it. Resuming a running cursor changes nothing.
+func (c *Cursor) Resume(ctx context.Context, cmd Command) error {
+	return c.still(ctx, func() error {
+		c.mu.Lock()
+		paused := c.pos.Pause != nil
+		c.stalled = nil
+		c.mu.Unlock()
+		if !paused {
+			return nil
+		}
+		return c.audited("resume", cmd, func(pos *position) { pos.Pause = nil })
+	})
+}
+
+// Step lets a paused cursor deliver exactly one batch and returns when that
+// is done. If ctx ends first the batch is still under way, and the cursor
+// pauses after it.
+func (c *Cursor) Step(ctx context.Context, cmd Command) (Moved, error) {
+	if !c.operate.TryLock() {
+		return Moved{}, fmt.Errorf("cursor %s: %w", c.name, ErrBusy)
+	}
+	defer c.operate.Unlock()
+	c.mu.Lock()
+	from, pending := c.pos, c.stepped != nil
+	c.mu.Unlock()
+	switch {
+	case from.Pause == nil:
+		return Moved{}, c.refuse("only a paused cursor can step: pause it first")
+	case pending:
+		return Moved{}, c.refuse("a step is still under way")
+	case from.Next > c.log.DurableSeq():
+		return Moved{}, c.refuse("there is nothing left to deliver")
+	}
+	done := make(chan struct{})
+	c.mu.Lock()
+	c.steps, c.stepped, c.stalled = 1, done, nil
+	c.mu.Unlock()
+	c.nudge()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return Moved{}, fmt.Errorf("cursor %s: the step is still under way: %w", c.name, ctx.Err())
+	}
+	c.mu.Lock()
+	to, stalled := c.pos, c.stalled
+	c.mu.Unlock()
+	if stalled != nil {
+		return Moved{}, fmt.Errorf("cursor %s: %w", c.name, stalled)
+	}
+	m := Moved{Cursor: c.name, From: from.Next, To: to.Next, Epoch: to.Epoch}
+	return m, c.set.audit.commit(AuditEntry{By: cmd.By, Why: cmd.Why, Verb: "step", Cursor: c.name},
+		placeOf(from), placeOf(to), func(entry ...Write) error { return c.commit(entry) })
+}
+
 // Rewind moves the cursor back to seq to, in a new epoch, so that everything
 // from there on is delivered again. Requests in flight have ended before it
 // moves; the new position is durable when it returns. What the log no longer
-// keeps cannot be rewound to.
-func (c *Cursor) Rewind(ctx context.Context, to uint64) (Moved, error) {
+// keeps cannot be rewound to. A cursor that stands there already in a rewind
+// to the same place is left alone.
+func (c *Cursor) Rewind(ctx context.Context, cmd Command, to uint64) (Moved, error) {
 	var m Moved
 	err := c.still(ctx, func() error {
-		c.mu.Lock()
-		from := c.pos
-		c.mu.Unlock()
+		from := c.position()
+		if from.Next == to && from.Undo != nil {
+			m = Moved{Cursor: c.name, From: to, To: to, Epoch: from.Epoch}
+			return nil
+		}
 		if oldest := max(c.log.FirstSeq(), 1); to < oldest {
-			return fmt.Errorf("cursor %s: seq %d is no longer kept; the oldest that can be rewound to is %d", c.name, to, oldest)
+			return c.refuse("seq %d is no longer kept; the oldest that can be rewound to is %d", to, oldest)
 		}
 		if to >= from.Next {
-			return fmt.Errorf("cursor %s: seq %d is not behind its position %d", c.name, to, from.Next)
+			return c.refuse("seq %d is not behind its position %d; to go forward, skip", to, from.Next)
 		}
-		m = Moved{Cursor: c.name, From: from.Next, To: to}
-		return c.move(func(p *position) {
-			p.Undo = &rewound{Next: from.Next, Replay: from.Replay, Epoch: from.Epoch, At: time.Now().UTC()}
+		return c.move("rewind", cmd, &m, func(p *position) {
 			p.Replay = max(from.Replay, from.Next-1)
 			p.Next = to
-			m.Epoch = p.Epoch
 		})
 	})
 	return m, err
 }
 
-// move applies change to the position under a new epoch, and forgets the plan:
-// it belongs to the epoch before.
-func (c *Cursor) move(change func(*position)) error {
+// SkipTo moves the cursor forward over events that will not be delivered, and
+// counts them as skipped. A later rewind brings them back.
+func (c *Cursor) SkipTo(ctx context.Context, cmd Command, to uint64) (Moved, error) {
+	var m Moved
+	err := c.still(ctx, func() error {
+		from := c.position()
+		if to <= from.Next {
+			return c.refuse("seq %d is not ahead of its position %d; to go back, rewind", to, from.Next)
+		}
+		if end := c.log.DurableSeq() + 1; to > end {
+			return c.refuse("seq %d is past the end of the log; the furthest is %d", to, end)
+		}
+		return c.move("skip", cmd, &m, func(p *position) {
+			p.Skipped = addRange(p.Skipped, Range{from.Next, to - 1})
+			p.Next = to
+			if p.Replay < to {
+				p.Replay = 0
+			}
+		})
+	})
+	return m, err
+}
+
+// Undo takes the cursor back to where it stood before its last rewind or
+// skip, or to where it has come since, whichever is further for a rewind. It
+// takes an epoch of its own, and can be done once.
+func (c *Cursor) Undo(ctx context.Context, cmd Command) (Moved, error) {
+	var m Moved
+	err := c.still(ctx, func() error {
+		from := c.position()
+		u := from.Undo
+		if u == nil {
+			return c.refuse("there is no rewind or skip to undo")
+		}
+		if oldest := max(c.log.FirstSeq(), 1); u.Next < oldest {
+			return c.refuse("seq %d, where it stood, is no longer kept", u.Next)
+		}
+		return c.move("undo", cmd, &m, func(p *position) {
+			p.Next = u.Next
+			if !u.Skip {
+				p.Next = max(u.Next, from.Next)
+			}
+			p.Replay, p.Skipped, p.Undo = u.Replay, u.Skipped, nil
+			if p.Replay < p.Next {
+				p.Replay = 0
+			}
+		})
+	})
+	return m, err
+}
+
+// position is a copy of where the cursor stands.
+func (c *Cursor) position() position {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pos
+}
+
+// audited saves a change of the position that is no move.
+func (c *Cursor) audited(verb string, cmd Command, change func(*position)) error {
 	c.saving.Lock()
 	defer c.saving.Unlock()
-	c.mu.Lock()
-	p := c.pos
-	c.mu.Unlock()
-	err := c.set.nextEpoch(func(epoch uint64) ([]Write, error) {
-		p.Epoch = epoch
-		change(&p)
-		w, err := p.write(c.name)
-		return []Write{w, {Key: planKey(c.name)}}, err
+	before := c.position()
+	after := before
+	change(&after)
+	return c.set.audit.commit(AuditEntry{By: cmd.By, Why: cmd.Why, Verb: verb, Cursor: c.name},
+		placeOf(before), placeOf(after), func(entry ...Write) error {
+			return c.saveLocked(change, entry...)
+		})
+}
+
+// move applies change to the position under a new epoch, remembers where it
+// stood, and forgets the plan: it belongs to the epoch before.
+func (c *Cursor) move(verb string, cmd Command, m *Moved, change func(*position)) error {
+	c.saving.Lock()
+	defer c.saving.Unlock()
+	before := c.position()
+	after := before
+	after.Skipped = slices.Clone(before.Skipped)
+	after.Undo = &rewound{
+		Next: before.Next, Replay: before.Replay, Skipped: before.Skipped,
+		Skip: verb == "skip", At: time.Now().UTC(),
+	}
+	change(&after)
+	err := c.set.nextEpoch(func(epoch uint64, counter Write) error {
+		after.Epoch = epoch
+		w, err := after.write(c.name)
+		if err != nil {
+			return err
+		}
+		return c.set.audit.commit(AuditEntry{By: cmd.By, Why: cmd.Why, Verb: verb, Cursor: c.name},
+			placeOf(before), placeOf(after), func(entry ...Write) error {
+				return c.commit(append(entry, counter, w, Write{Key: planKey(c.name)}))
+			})
 	})
 	if err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pos, c.current, c.stalled = p, nil, nil
+	c.pos, c.current, c.stalled = after, nil, nil
+	*m = Moved{Cursor: c.name, From: before.Next, To: after.Next, Epoch: after.Epoch}
+	c.logger.Info("cursor moved", "verb", verb, "from", m.From, "to", m.To, "epoch", m.Epoch, "by", cmd.By, "why", cmd.Why)
 	return nil
 }
 

@@ -43,14 +43,17 @@ type position struct {
 	Lost    []Range  `json:"lost,omitempty"`    // damaged in the log, never deliverable
 	Expired []Range  `json:"expired,omitempty"` // gone by retention before this cursor came
 	Skipped []Range  `json:"skipped,omitempty"` // passed over by an operator
+
+	Discarded uint64 `json:"discarded,omitempty"` // dead letters that operators removed
 }
 
-// rewound is where a cursor stood before its last rewind.
+// rewound is where a cursor stood before its last rewind or skip.
 type rewound struct {
-	Next   uint64    `json:"next"`
-	Replay uint64    `json:"replay,omitempty"`
-	Epoch  uint64    `json:"epoch"`
-	At     time.Time `json:"at"`
+	Next    uint64    `json:"next"`
+	Replay  uint64    `json:"replay,omitempty"`
+	Skipped []Range   `json:"skipped,omitempty"`
+	Skip    bool      `json:"skip,omitempty"` // it was a skip
+	At      time.Time `json:"at"`
 }
 
 func cursorKey(name string) string { return "cursor/" + name }

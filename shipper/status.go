@@ -30,6 +30,8 @@ type Status struct {
 	ErrorSince      time.Time `json:"error_since,omitzero"`
 	ErrorCount      uint64    `json:"error_count,omitempty"` // tries that failed since then
 	Dead            int       `json:"dead"`
+	Requeued        int       `json:"requeued,omitempty"` // of the dead, to be delivered once more
+	Discarded       uint64    `json:"discarded,omitempty"`
 	Lost            []Range   `json:"lost,omitempty"`
 	Expired         []Range   `json:"expired,omitempty"`
 	Skipped         []Range   `json:"skipped,omitempty"`
@@ -78,7 +80,7 @@ func (c *Cursor) Status() Status {
 		ReplayTo: c.pos.Replay, Pause: c.pos.Pause,
 		RatePerSecond: c.rate.perSecond(time.Now()),
 		LastError:     c.failure.text, ErrorSince: c.failure.since, ErrorCount: c.failure.count,
-		Dead: c.dead.letters,
+		Dead: c.dead.letters, Requeued: c.dead.requeued, Discarded: c.pos.Discarded,
 		Lost: c.pos.Lost, Expired: c.pos.Expired, Skipped: c.pos.Skipped,
 	}
 	if c.current != nil {

@@ -1,0 +1,110 @@
+package shipper
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// maxAudit is how many entries the audit trail keeps; the oldest go first.
+const maxAudit = 10_000
+
+const auditPrefix = "audit/"
+
+// Command says who wants a change and why. Both go into the audit trail.
+type Command struct {
+	By  string // as the operator names themselves; "unknown" if empty
+	Why string
+}
+
+// AuditEntry is one change that an operator made.
+type AuditEntry struct {
+	Number uint64          `json:"number"` // counts from 1, without holes
+	At     time.Time       `json:"at"`
+	By     string          `json:"by"`
+	Why    string          `json:"why,omitempty"`
+	Verb   string          `json:"verb"` // pause, resume, step, rewind, skip, undo, requeue, discard, import
+	Cursor string          `json:"cursor"`
+	Before json.RawMessage `json:"before,omitempty"`
+	After  json.RawMessage `json:"after,omitempty"`
+}
+
+// auditTrail numbers entries. Its lock is held over the commit that carries
+// an entry, so that numbers have no holes.
+type auditTrail struct {
+	mu    sync.Mutex
+	state State
+	next  uint64
+	first uint64
+}
+
+func auditKey(number uint64) string { return fmt.Sprintf("%s%020d", auditPrefix, number) }
+
+func newAuditTrail(state State) (*auditTrail, error) {
+	t := &auditTrail{state: state, next: 1, first: 1}
+	begun := false
+	err := state.Scan(auditPrefix, func(key string, _ []byte) error {
+		n, err := strconv.ParseUint(strings.TrimPrefix(key, auditPrefix), 10, 64)
+		if err != nil {
+			return fmt.Errorf("audit entry %q: %w", key, err)
+		}
+		if !begun {
+			t.first, begun = n, true
+		}
+		t.next = n + 1
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the audit trail: %w", err)
+	}
+	return t, nil
+}
+
+// commit makes the writes durable together with an entry for them.
+func (t *auditTrail) commit(e AuditEntry, before, after any, commit func(entry ...Write) error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e.Number, e.At = t.next, time.Now().UTC()
+	if e.By == "" {
+		e.By = "unknown"
+	}
+	var err error
+	if e.Before, err = json.Marshal(before); err != nil {
+		return fmt.Errorf("encode audit entry: %w", err)
+	}
+	if e.After, err = json.Marshal(after); err != nil {
+		return fmt.Errorf("encode audit entry: %w", err)
+	}
+	value, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("encode audit entry: %w", err)
+	}
+	writes := []Write{{Key: auditKey(e.Number), Value: value}}
+	full := t.next-t.first >= maxAudit
+	if full {
+		writes = append(writes, Write{Key: auditKey(t.first)})
+	}
+	if err := commit(writes...); err != nil {
+		return err
+	}
+	t.next++
+	if full {
+		t.first++
+	}
+	return nil
+}
+
+// Audit calls fn for the entries of the audit trail, oldest first. It keeps
+// the last 10,000.
+func (cs *Cursors) Audit(fn func(AuditEntry) error) error {
+	return cs.opts.State.Scan(auditPrefix, func(key string, value []byte) error {
+		var e AuditEntry
+		if err := json.Unmarshal(value, &e); err != nil {
+			return fmt.Errorf("audit entry %q cannot be read: %w", key, err)
+		}
+		return fn(e)
+	})
+}

@@ -1,0 +1,51 @@
+package shipper
+
+import (
+	"context"
+
+	"forebay/wal"
+)
+
+// Scan walks events of the log in order, for operators and audits; it needs
+// no cursor and moves none.
+type Scan struct {
+	reader *wal.Reader
+	at     uint64
+	last   uint64
+	queue  []Event
+	lost   []wal.Gap
+}
+
+// NewScan walks from seq first (or the oldest kept) to last.
+func NewScan(log Log, first, last uint64) *Scan {
+	return &Scan{reader: log.NewReader(first), at: first, last: min(last, log.DurableSeq())}
+}
+
+// Next is the following event; false at the end.
+func (s *Scan) Next(ctx context.Context) (Event, bool, error) {
+	for len(s.queue) == 0 {
+		if s.at > s.last {
+			return Event{}, false, nil
+		}
+		block, err := s.reader.Next(ctx)
+		if err != nil {
+			return Event{}, false, err
+		}
+		var lost []wal.Gap
+		s.queue, lost = unpack(block, s.at, s.queue, nil)
+		s.lost = append(s.lost, lost...)
+		s.at = block.FirstSeq + uint64(block.Events)
+	}
+	e := s.queue[0]
+	if e.Seq > s.last {
+		return Event{}, false, nil
+	}
+	s.queue = s.queue[1:]
+	return e, true, nil
+}
+
+// Lost are the seqs that the walk so far could not read.
+func (s *Scan) Lost() []wal.Gap { return s.lost }
+
+// Close ends the walk.
+func (s *Scan) Close() error { return s.reader.Close() }
