@@ -1,0 +1,296 @@
+// Package state keeps the node's small state in Pebble: what must survive a restart and is not in the
+// log. It is a store of plain text keys and opaque values; whoever owns a key owns the form of its value.
+//
+//	cursor/<name>          a cursor's position, epoch and pause     package shipper
+//	plan/<cursor>          its delivery under way                   package shipper
+//	lane/<cursor>/…        what its sink remembers                  the sinks, by way of package shipper
+//	dead/<cursor>/<seq>    its dead letters                         package shipper
+//	audit/…                what operators did                       package shipper
+//	meta/epoch             last epoch given out                     package shipper
+//	meta/log_id            identity of the log beside this store    here: LogID
+//	meta/durable_seq       a seq that the log has reached           here: DurableSeq
+//	key/at, key/set/<hh>   API keys as they were last known         here: LoadKeys, SaveKeys
+//	ledger/…               the node's counters                      package node, by LoadJSON and SaveJSON
+//
+// # Durability
+//
+// [Store.Commit] applies all of its writes or none, and they are on disk when it returns nil. When it
+// returns an error they may be there or not: that is known after the next Open. Nothing is ever written
+// without a sync, so a crash loses nothing that was committed, whenever it comes.
+//
+// # Failure
+//
+// A full disk is met by Options.OnDiskFull, which may free a reserve; the write is then tried once more.
+// Any other failure to write, and damage found while running, is final, because Pebble itself cannot go
+// on and a node that cannot save its cursors should not pretend to: the store is failed from then on,
+// every call returns the same [FailedError], and [Store.Failed] tells the node to end with it. Pebble's
+// own way, to end the process from within a library, is not taken.
+package state
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"forebay/shipper"
+)
+
+// Bounds of one Commit. They are far above what the node's own parts use.
+const (
+	MaxKeyBytes    = 4 << 10
+	MaxValueBytes  = 16 << 20
+	MaxCommitBytes = 128 << 20
+)
+
+// Options say how a store is opened. The zero value is usable.
+type Options struct {
+	// Logger receives what Pebble has to say; nil discards it.
+	Logger *slog.Logger
+	// OnDiskFull is called when a write found no space, before it is tried once more. All writes of the
+	// store wait for it, so it should do no more than remove a reserve file.
+	OnDiskFull func()
+}
+
+// Store is an open state directory. Its methods are safe for concurrent use.
+type Store struct {
+	dir    string
+	db     *pebble.DB
+	fresh  bool
+	logger *slog.Logger
+
+	mu      sync.Mutex
+	closed  bool
+	failure error         // a *FailedError, set once
+	failed  chan struct{} // closed when failure is set
+	active  sync.WaitGroup
+
+	commits    atomic.Uint64
+	bytes      atomic.Uint64
+	diskFull   atomic.Uint64
+	background backgroundLog
+	keys       keySums
+}
+
+// ErrClosed is returned by every method after Close.
+var ErrClosed = errors.New("state: the store is closed")
+
+// FailedError is what every call returns once the store has failed for good.
+type FailedError struct {
+	Dir   string
+	Cause error
+}
+
+func (e *FailedError) Error() string {
+	return fmt.Sprintf("state folder %s failed, so cursors can no longer be saved and the node has to stop (check the disk, then start it again; nothing that was accepted is lost): %v", e.Dir, e.Cause)
+}
+
+func (e *FailedError) Unwrap() error { return e.Cause }
+
+// Open opens the store in dir, making it if need be. It holds a lock on the directory until Close. The
+// error says what an operator can do: [ErrInUse] when another process has it, [ErrNewer] when a newer
+// version wrote it, [ErrDamaged] when its files cannot be made sense of.
+func Open(dir string, o Options) (*Store, error) { return open(dir, o, vfs.Default) }
+
+// open is Open on any file system.
+func open(dir string, o Options, fs vfs.FS) (*Store, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{dir: dir, logger: o.Logger, failed: make(chan struct{})}
+	if o.OnDiskFull != nil {
+		fs = vfs.OnDiskFull(fs, func() {
+			s.diskFull.Add(1)
+			o.OnDiskFull()
+		})
+	}
+	before, err := pebble.Peek(dir, fs)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, openError(dir, err)
+	}
+	s.fresh = err != nil || !before.Exists
+	err = s.guard(func() (err error) {
+		s.db, err = pebble.Open(dir, s.options(fs))
+		return err
+	})
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	return s, nil
+}
+
+// options keep Pebble small: the state is a few MiB, dead letters aside.
+func (s *Store) options(fs vfs.FS) *pebble.Options {
+	return &pebble.Options{
+		FS:                          fs,
+		CacheSize:                   8 << 20,
+		MemTableSize:                4 << 20,
+		MemTableStopWritesThreshold: 2,
+		MaxOpenFiles:                128,
+		// Named, so that a newer Pebble does not by itself write what an older node cannot read.
+		FormatMajorVersion: pebble.FormatTableFormatV6,
+		Logger:             pebbleLogger{s},
+		EventListener: &pebble.EventListener{
+			BackgroundError: s.backgroundError,
+			DataCorruption:  func(info pebble.DataCorruptionInfo) { s.fail(info.Details) },
+		},
+	}
+}
+
+// Fresh reports whether Open found no store and made a new one.
+func (s *Store) Fresh() bool { return s.fresh }
+
+// Close waits for calls in flight and releases the directory. After a failure it returns the failure
+// and leaves Pebble alone, whose locks may be held for ever.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	s.closed = true
+	s.mu.Unlock()
+	return s.guard(func() error {
+		s.active.Wait()
+		if err := s.db.Close(); err != nil {
+			return fmt.Errorf("close state folder %s: %w", s.dir, err)
+		}
+		return nil
+	})
+}
+
+// enter admits a call; the caller has to call s.active.Done when it returned nil.
+func (s *Store) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.failure != nil:
+		return s.failure
+	case s.closed:
+		return ErrClosed
+	}
+	s.active.Add(1)
+	return nil
+}
+
+// Get returns a copy of the value of key, nil when there is none. A value of no bytes is not nil.
+func (s *Store) Get(key string) (value []byte, err error) {
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	defer s.active.Done()
+	found, closer, err := s.db.Get([]byte(key))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("state: read %q: %w", key, err)
+	}
+	value = append([]byte{}, found...)
+	if err := closer.Close(); err != nil {
+		return nil, fmt.Errorf("state: read %q: %w", key, err)
+	}
+	return value, nil
+}
+
+// Scan calls fn for each key with the prefix, ascending by bytes, as of the moment of the call: what is
+// committed meanwhile, by fn too, is not seen. fn may keep value. An error of fn ends the scan and is returned
+// as it is.
+func (s *Store) Scan(prefix string, fn func(key string, value []byte) error) (err error) {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.active.Done()
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte(prefix), UpperBound: after(prefix)})
+	if err != nil {
+		return fmt.Errorf("state: scan %q: %w", prefix, err)
+	}
+	defer func() {
+		if closeErr := it.Close(); err == nil && closeErr != nil {
+			err = fmt.Errorf("state: scan %q: %w", prefix, closeErr)
+		}
+	}()
+	for ok := it.First(); ok; ok = it.Next() {
+		if err := fn(string(it.Key()), append([]byte{}, it.Value()...)); err != nil {
+			return err
+		}
+	}
+	return nil // an error of the iterator comes from Close
+}
+
+// after is the first key past all that have the prefix, nil when there is none.
+func after(prefix string) []byte {
+	bound := []byte(prefix)
+	for i := len(bound) - 1; i >= 0; i-- {
+		if bound[i]++; bound[i] != 0 {
+			return bound[:i+1]
+		}
+	}
+	return nil
+}
+
+// Commit applies the writes, in order and all together, and returns once they are on disk. A nil Value
+// deletes. Commits of several goroutines share syncs. It does not keep the values.
+func (s *Store) Commit(writes ...shipper.Write) error {
+	if len(writes) == 0 {
+		return nil
+	}
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.active.Done()
+	size, err := check(writes)
+	if err != nil {
+		return err
+	}
+	err = s.guard(func() error {
+		batch := s.db.NewBatch()
+		if err := fill(batch, writes); err != nil {
+			return errors.Join(err, batch.Close())
+		}
+		return errors.Join(batch.Commit(pebble.Sync), batch.Close())
+	})
+	if err != nil {
+		return fmt.Errorf("state: commit: %w", err)
+	}
+	s.commits.Add(1)
+	s.bytes.Add(size)
+	return nil
+}
+
+func fill(batch *pebble.Batch, writes []shipper.Write) error {
+	for _, w := range writes {
+		var err error
+		if w.Value == nil {
+			err = batch.Delete([]byte(w.Key), nil)
+		} else {
+			err = batch.Set([]byte(w.Key), w.Value, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check holds the writes to the bounds, and is their size.
+func check(writes []shipper.Write) (size uint64, err error) {
+	for _, w := range writes {
+		if len(w.Key) == 0 || len(w.Key) > MaxKeyBytes {
+			return 0, fmt.Errorf("BUG: state: a key of %d bytes, allowed are 1 to %d", len(w.Key), MaxKeyBytes)
+		}
+		if len(w.Value) > MaxValueBytes {
+			return 0, fmt.Errorf("state: the value of %q has %d bytes, at most %d fit", w.Key, len(w.Value), MaxValueBytes)
+		}
+		size += uint64(len(w.Key) + len(w.Value))
+	}
+	if size > MaxCommitBytes {
+		return 0, fmt.Errorf("state: a commit of %d bytes, at most %d fit; write it in parts", size, MaxCommitBytes)
+	}
+	return size, nil
+}
