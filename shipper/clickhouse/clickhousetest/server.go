@@ -159,7 +159,7 @@ const configXML = `<?xml version="1.0"?>
 const usersXML = `<?xml version="1.0"?>
 <yandex>
   <profiles>
-    <default><max_memory_usage>4000000000</max_memory_usage></default>
+    <default><max_memory_usage>4000000000</max_memory_usage><poll_interval>1</poll_interval></default>
     <readonly><readonly>1</readonly></readonly>
   </profiles>
   <quotas><default></default></quotas>
