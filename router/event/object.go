@@ -1,0 +1,197 @@
+package event
+
+// kind is the JSON type of a value.
+type kind uint8
+
+const (
+	kindOther kind = iota // number, boolean, or stepped over
+	kindNull
+	kindString
+	kindObject
+	kindArray
+)
+
+// value is what the decoder tells about a value it has read.
+type value struct {
+	kind  kind
+	text  span  // of a string
+	flags flags // of a string
+}
+
+// owner is the object of an event whose members have a meaning here.
+type owner uint8
+
+const (
+	ownerNone owner = iota
+	ownerEvent
+	ownerTarget
+)
+
+// event decodes and validates the object at pos, and adds it to the batch. It
+// returns false if the object is not JSON.
+func (d *Decoder) event() bool {
+	d.start, d.sent, d.refusal = d.pos, span{}, Refusal{}
+	d.keys.forget()
+	first := len(d.texts)
+	d.batch.Events = append(d.batch.Events, Event{})
+	e := &d.batch.Events[len(d.batch.Events)-1]
+	if !d.object(e, ownerEvent, 1, -1) {
+		return false
+	}
+	e.Raw = d.src[d.start:d.pos:d.pos]
+	if !d.refusal.Refused() {
+		d.refusal = d.validate(e)
+	}
+	if e.Refusal = d.refusal; e.Refusal.Refused() {
+		d.texts = d.texts[:first]
+	}
+	e.texts = [2]int32{int32(first), int32(len(d.texts))}
+	return true
+}
+
+// refuse notes the first rule that the event breaks. From then on the event is
+// only stepped over.
+func (d *Decoder) refuse(field string, rule Rule) {
+	if !d.refusal.Refused() {
+		d.refusal = Refusal{Invalid, field, rule}
+	}
+}
+
+// object reads the object at pos, which stands at the given depth under the
+// key parent.
+func (d *Decoder) object(e *Event, owner owner, depth int, parent int32) bool {
+	d.pos++
+	if d.space() == '}' {
+		d.pos++
+		return true
+	}
+	number := d.keys.object()
+	for {
+		key, ok := d.key(number, parent)
+		if !ok {
+			return false
+		}
+		inner := ownerNone
+		if owner == ownerEvent && key >= 0 && string(d.text(d.texts[key].span)) == "target" {
+			inner = ownerTarget
+		}
+		v, ok := d.value(e, inner, depth+1, key)
+		if !ok {
+			return false
+		}
+		if owner != ownerNone && !d.refusal.Refused() {
+			d.assign(e, owner, string(d.text(d.texts[key].span)), v)
+		}
+		switch d.space() {
+		case ',':
+			d.pos++
+		case '}':
+			d.pos++
+			return true
+		default:
+			return false
+		}
+	}
+}
+
+// key reads a member's name and colon and returns the name's place in texts,
+// or -1 once the event is refused.
+func (d *Decoder) key(object uint32, parent int32) (int32, bool) {
+	if d.refusal.Refused() {
+		return -1, d.skipKey()
+	}
+	if d.space() != '"' {
+		return -1, false
+	}
+	name, f, ok := d.str()
+	if !ok || d.space() != ':' {
+		return -1, false
+	}
+	d.pos++
+	switch rule := f.rule(); {
+	case rule != "":
+		d.refuse(d.path(parent, "(key)"), rule)
+	case int(name.end-name.start) > d.limits.StringBytes:
+		d.refuse(d.path(parent, "(key)"), RuleStringLength)
+	case !d.keys.add(&d.scanner, object, name):
+		d.refuse(d.path(parent, identifier(d.text(name))), RuleDuplicateKey)
+	}
+	d.texts = append(d.texts, text{span: name, isKey: true, parent: parent})
+	return int32(len(d.texts) - 1), true
+}
+
+// value reads the value at pos. depth is its own if it is an object or array.
+func (d *Decoder) value(e *Event, owner owner, depth int, key int32) (value, bool) {
+	if d.pos-d.start > d.limits.EventBytes {
+		d.refuse("", RuleEventBytes)
+	}
+	if d.refusal.Refused() {
+		return value{}, d.skip()
+	}
+	switch d.space() {
+	case '{':
+		if depth > d.limits.Depth {
+			d.refuse(d.path(key, ""), RuleDepth)
+			return value{}, d.skip()
+		}
+		return value{kind: kindObject}, d.object(e, owner, depth, key)
+	case '[':
+		if depth > d.limits.Depth {
+			d.refuse(d.path(key, ""), RuleDepth)
+			return value{}, d.skip()
+		}
+		return value{kind: kindArray}, d.array(e, depth, key)
+	case '"':
+		return d.stringValue(key)
+	case 't':
+		return value{}, d.literal("true")
+	case 'f':
+		return value{}, d.literal("false")
+	case 'n':
+		return value{kind: kindNull}, d.literal("null")
+	}
+	start := d.pos
+	exponent, ok := d.number()
+	if ok && tooLarge(d.src[start:d.pos], exponent) {
+		d.refuse(d.path(key, ""), RuleNumber)
+	}
+	return value{}, ok
+}
+
+// array reads the array at pos.
+func (d *Decoder) array(e *Event, depth int, key int32) bool {
+	d.pos++
+	if d.space() == ']' {
+		d.pos++
+		return true
+	}
+	for {
+		if _, ok := d.value(e, ownerNone, depth+1, key); !ok {
+			return false
+		}
+		switch d.space() {
+		case ',':
+			d.pos++
+		case ']':
+			d.pos++
+			return true
+		default:
+			return false
+		}
+	}
+}
+
+// stringValue reads the string at pos.
+func (d *Decoder) stringValue(key int32) (value, bool) {
+	t, f, ok := d.str()
+	if !ok {
+		return value{}, false
+	}
+	if rule := f.rule(); rule != "" {
+		d.refuse(d.path(key, ""), rule)
+	} else if int(t.end-t.start) > d.limits.StringBytes {
+		d.refuse(d.path(key, ""), RuleStringLength)
+	}
+	d.texts = append(d.texts, text{span: t, parent: key})
+	return value{kind: kindString, text: t, flags: f}, true
+}
