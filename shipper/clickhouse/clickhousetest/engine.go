@@ -3,7 +3,6 @@ package clickhousetest
 import (
 	"errors"
 	"fmt"
-
 	"io/fs"
 	"os"
 	"os/exec"
