@@ -1,0 +1,112 @@
+package wal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	tidwall "github.com/tidwall/wal"
+)
+
+// rollsPerAppender bounds the memory of the appender underneath, which keeps a
+// record of every segment that it has made until it is closed.
+const rollsPerAppender = 4096
+
+// appender writes blocks to the newest segment through tidwall/wal. It uses
+// WriteBatch, Sync, ClearCache and Close alone; see FORMAT.md for why. It is
+// used by one goroutine at a time and not at all after an error.
+type appender struct {
+	dir          string
+	segmentBytes int64
+	log          *tidwall.Log
+	batch        tidwall.Batch
+	next         uint64 // number of the next block
+	size         int64  // bytes in the newest segment file
+	rolls        int
+}
+
+// startAppender opens the log for appending to its newest segment, which must
+// be empty and be named by the next block's number.
+func startAppender(dir string, next uint64, segmentBytes int64) (*appender, error) {
+	a := &appender{dir: dir, segmentBytes: segmentBytes, next: next}
+	return a, a.open()
+}
+
+func (a *appender) open() error {
+	log, err := tidwall.Open(a.dir, &tidwall.Options{
+		NoSync:           true,
+		SegmentSize:      int(a.segmentBytes),
+		SegmentCacheSize: 1,
+		AllowEmpty:       true,
+		DirPerms:         dirPerm,
+		FilePerms:        filePerm,
+	})
+	if err != nil {
+		return fmt.Errorf("open for appending: %w", err)
+	}
+	last, err := log.LastIndex()
+	if err == nil && last != a.next-1 {
+		err = fmt.Errorf("the appender is at block %d, not at %d: another program has written to the directory", last+1, a.next)
+	}
+	if err != nil {
+		return errors.Join(err, log.Close())
+	}
+	a.log, a.size, a.rolls = log, 0, 0
+	return nil
+}
+
+// written is what one write did.
+type written struct {
+	bytes  int64 // by how much the segment file grew
+	rolled bool  // the file is synced and sealed, and an empty one has been made
+}
+
+// write appends one block. Nothing is durable before sync, or before the
+// directory is synced if it rolled.
+func (a *appender) write(block []byte) (written, error) {
+	a.batch.Clear()
+	a.batch.Write(a.next, block)
+	if err := a.log.WriteBatch(&a.batch); err != nil {
+		return written{}, err
+	}
+	w := written{bytes: int64(uvarintLen(uint64(len(block))) + len(block))}
+	a.next++
+	a.size += w.bytes
+	// The rule by which the appender underneath starts a new file.
+	if a.size < a.segmentBytes {
+		return w, nil
+	}
+	w.rolled = true
+	a.size = 0
+	a.rolls++
+	if a.rolls >= rollsPerAppender {
+		if err := a.log.Close(); err != nil {
+			return w, err
+		}
+		return w, a.open()
+	}
+	return w, a.log.ClearCache()
+}
+
+func (a *appender) sync() error { return a.log.Sync() }
+
+// close gives up the file. Its error tells nothing that a sync before did not.
+func (a *appender) close() {
+	if a.log != nil {
+		_ = a.log.Close()
+		a.log = nil
+	}
+}
+
+// onlyWriteFailed reports whether an append failed without any sync failing, so
+// that what was synced before is known to be on the disk and in the file.
+func onlyWriteFailed(err error) bool {
+	var path *fs.PathError
+	return errors.As(err, &path) && (path.Op == "write" || path.Op == "open")
+}
+
+func uvarintLen(v uint64) int {
+	var buf [binary.MaxVarintLen64]byte
+	return binary.PutUvarint(buf[:], v)
+}

@@ -1,0 +1,172 @@
+package wal
+
+import (
+	"errors"
+	"time"
+)
+
+const (
+	minRetry = 10 * time.Millisecond
+	maxRetry = time.Second
+)
+
+// committer is the one goroutine that writes to the log, with what it owns.
+type committer struct {
+	*Log
+	appender   *appender // nil while the log is unavailable
+	compressor *compressor
+	clock      *commitClock
+	block      []byte    // the block being encoded
+	unsynced   bool      // with SyncInterval: there are writes since syncedAt
+	syncedAt   time.Time // with SyncInterval: when the last sync ended
+	tails      []tornTail
+	suspect    bool      // a sync has failed since the newest segment was last rewritten
+	since      time.Time // when the log became unavailable
+	retry      time.Duration
+}
+
+// run commits groups until the log closes, and recovers after failures.
+func (c *committer) run() {
+	defer close(c.stopped)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	<-timer.C
+	closing := false
+	for {
+		if c.appender == nil {
+			if closing = c.awaitRecovery(timer); closing && c.appender == nil {
+				return
+			}
+		}
+		if g := c.queue.take(); g != nil {
+			c.commitGroup(g)
+			continue
+		}
+		if c.unsynced {
+			timer.Reset(time.Until(c.syncedAt.Add(c.opts.SyncInterval)))
+		}
+		if closing {
+			c.finish()
+			return
+		}
+		select {
+		case <-c.queue.ready:
+		case <-timer.C:
+			c.syncWritten()
+		case <-c.closing:
+			closing = true // after one more look at the queue, which is closed
+		}
+	}
+}
+
+// commitGroup makes a group durable and wakes its waiters.
+func (c *committer) commitGroup(g *group) {
+	first, err := c.commit(g)
+	if err != nil {
+		c.fail(g, err)
+		return
+	}
+	c.retry = minRetry
+	c.queue.finish(g, first, nil)
+}
+
+// commit encodes, writes and syncs one group as one block, and publishes it.
+func (c *committer) commit(g *group) (first uint64, err error) {
+	began := time.Now()
+	stored, compression := c.compressor.compress(g.payload)
+	h := Header{
+		Number:      c.appender.next,
+		LogID:       c.ID(),
+		FirstSeq:    c.nextSeq(),
+		Events:      uint32(g.events),
+		EntryCount:  uint32(g.entries),
+		Time:        c.clock.stamp(),
+		Compression: compression,
+		RawSize:     len(g.payload),
+	}
+	c.block = appendBlock(c.block[:0], &h, g.digests, stored)
+	w, err := c.appender.write(c.block)
+	if err != nil {
+		return 0, err
+	}
+	var synced time.Duration
+	switch {
+	case w.rolled:
+		synced, err = timed(func() error { return syncDir(c.opts.Dir) })
+		c.noteSynced()
+	case c.opts.SyncInterval == 0 || c.unsynced && time.Since(c.syncedAt) >= c.opts.SyncInterval:
+		synced, err = timed(c.appender.sync)
+		c.noteSynced()
+	case !c.unsynced:
+		c.unsynced, c.syncedAt = true, began
+	}
+	if err != nil {
+		return 0, err
+	}
+	c.publish(&h, w, synced > 0)
+	if c.opts.OnCommit != nil {
+		c.opts.OnCommit(Commit{
+			Sync: synced, Total: time.Since(began),
+			Entries: g.entries, Events: g.events,
+			Bytes: w.bytes, RawSize: int64(len(g.payload)),
+		})
+	}
+	return h.FirstSeq, nil
+}
+
+func (c *committer) noteSynced() { c.unsynced, c.syncedAt = false, time.Now() }
+
+func timed(f func() error) (time.Duration, error) {
+	began := time.Now()
+	err := f()
+	return time.Since(began), err
+}
+
+// syncWritten makes durable what SyncInterval has put off.
+func (c *committer) syncWritten() {
+	if !c.unsynced || c.appender == nil {
+		return
+	}
+	if err := c.appender.sync(); err != nil {
+		c.fail(nil, err)
+		return
+	}
+	c.noteSynced()
+	c.mu.Lock()
+	c.counts.Syncs++
+	c.mu.Unlock()
+}
+
+// finish ends a log that closes.
+func (c *committer) finish() {
+	c.syncWritten()
+	if c.appender == nil {
+		c.closeErr = errors.Join(c.queue.unavailable(), c.recover())
+	}
+	if c.appender != nil {
+		c.appender.close()
+	}
+}
+
+// publish lets readers see a block that has become durable.
+func (c *committer) publish(h *Header, w written, synced bool) {
+	newest := c.newest()
+	if newest.size == 0 {
+		newest.setHead(h)
+	}
+	first := c.firstSeq.CompareAndSwap(0, h.FirstSeq)
+	c.mu.Lock()
+	if first {
+		c.oldestTime = h.Time
+	}
+	newest.size += w.bytes
+	if w.rolled {
+		newest.sealed = true
+		c.addSegment(newSegment(c.opts.Dir, c.appender.next))
+	}
+	c.lastNumber, c.lastTime = h.Number, h.Time
+	c.counts.add(h, w, synced)
+	c.mu.Unlock()
+	c.durable.Store(h.LastSeq())
+	c.tail.wake()
+}

@@ -1,0 +1,112 @@
+package wal
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Log is an open log. All methods are safe for concurrent use.
+type Log struct {
+	opts     Options
+	logger   *slog.Logger
+	lock     *os.File
+	identity *identity // does not change while the log is open
+	recovery Recovery
+
+	queue     *queue
+	decoder   decompressor
+	incidents incidents
+	reserve   reserve
+
+	durable  atomic.Uint64 // the last seq that readers may see
+	firstSeq atomic.Uint64 // of the oldest block held; 0: none
+	tail     broadcast     // durable has moved, or the log has closed
+
+	retaining sync.Mutex // one Retain at a time
+
+	mu         sync.RWMutex
+	segments   []*segment // by number; replaced, never changed in place
+	retained   uint64     // the last seq that Retain has deleted since open
+	lastNumber uint64     // number of the newest block
+	lastTime   time.Time  // its commit time
+	oldestTime time.Time  // commit time of the oldest block held
+	counts     Counts
+	failures   uint64
+
+	closeOnce sync.Once
+	closing   chan struct{} // closed when Close begins
+	stopped   chan struct{} // closed when the committer has ended
+	closeErr  error         // set by the committer before it ends
+}
+
+// ID returns the identity that new blocks get.
+func (l *Log) ID() ID { return l.identity.current().ID }
+
+// Recovery returns what Open found and did.
+func (l *Log) Recovery() Recovery { return l.recovery }
+
+// DurableSeq returns the highest seq that is settled: every seq up to it is
+// either durable or inside a named gap. 0 means that there is none. With
+// Options.SyncInterval it is what has been written.
+func (l *Log) DurableSeq() uint64 { return l.durable.Load() }
+
+// FirstSeq returns the seq of the oldest event that the log still holds, or
+// DurableSeq()+1 if it holds none.
+func (l *Log) FirstSeq() uint64 {
+	if first := l.firstSeq.Load(); first > 0 {
+		return first
+	}
+	return l.nextSeq()
+}
+
+// nextSeq is the seq that the next group starts with.
+func (l *Log) nextSeq() uint64 { return l.durable.Load() + 1 }
+
+// Wait returns once DurableSeq is seq or higher. It returns ctx's error if that
+// ends first, and ErrClosed if the log closes.
+func (l *Log) Wait(ctx context.Context, seq uint64) error {
+	for {
+		woken := l.tail.wait()
+		if l.DurableSeq() >= seq {
+			return nil
+		}
+		select {
+		case <-woken:
+		case <-l.closing:
+			return ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Close commits the appends that wait, syncs, and gives up the directory.
+// Readers return ErrClosed from then on. It returns the *UnavailableError that
+// keeps the log from being closed properly, if there is one; nothing that was
+// acknowledged is lost by that.
+func (l *Log) Close() error {
+	var err error = ErrClosed
+	l.closeOnce.Do(func() {
+		l.queue.close(ErrClosed)
+		close(l.closing)
+		<-l.stopped
+		l.decoder.close()
+		err = errors.Join(l.closeErr, l.lock.Close())
+	})
+	return err
+}
+
+// addSegment appends to the list of segments; the caller holds mu.
+func (l *Log) addSegment(s *segment) {
+	l.segments = append(l.segments[:len(l.segments):len(l.segments)], s)
+}
+
+func (l *Log) newest() *segment {
+	segments := l.view()
+	return segments[len(segments)-1]
+}

@@ -1,0 +1,90 @@
+package wal
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// errNoReserve is returned by release when there is nothing to release.
+var errNoReserve = errors.New("wal: no reserve file is held")
+
+// reserve is a file that holds space on the disk which can be given up.
+type reserve struct {
+	path string
+	size int64 // 0 or less: none is kept
+
+	mu   sync.Mutex
+	held bool
+}
+
+func newReserve(o *Options) reserve {
+	return reserve{path: filepath.Join(o.Dir, reserveName), size: o.ReserveBytes}
+}
+
+func (r *reserve) isHeld() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.held
+}
+
+// restore makes the reserve if it is not there.
+func (r *reserve) restore() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.held || r.size <= 0 {
+		return nil
+	}
+	info, err := os.Stat(r.path)
+	if err == nil && info.Size() == r.size {
+		r.held = true
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	err = replaceFile(r.path, func(f *os.File) error { return allocate(f, r.size) })
+	r.held = err == nil
+	return err
+}
+
+// release deletes the reserve.
+func (r *reserve) release() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.held {
+		return errNoReserve
+	}
+	if err := os.Remove(r.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	r.held = false
+	return syncDir(filepath.Dir(r.path))
+}
+
+// ReleaseReserve gives up the reserve file, for a neighbour on the same disk
+// that has run out of space. The log makes it again when Retain or a recovery
+// finds room. It reports whether there was one to give up.
+func (l *Log) ReleaseReserve() (bool, error) {
+	err := l.reserve.release()
+	if errors.Is(err, errNoReserve) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// writeZeros fills a file up to size, where the file system cannot reserve
+// space without writing.
+func writeZeros(f *os.File, size int64) error {
+	zeros := make([]byte, 64<<10)
+	for size > 0 {
+		n, err := f.Write(zeros[:min(size, int64(len(zeros)))])
+		if err != nil {
+			return err
+		}
+		size -= int64(n)
+	}
+	return nil
+}

@@ -1,0 +1,186 @@
+package wal
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Retention says how much history to keep. A segment goes only if all its seqs
+// are below KeepFrom and one of the limits asks for it.
+type Retention struct {
+	// KeepFrom is the lowest seq that somebody still needs. 0 keeps everything.
+	KeepFrom uint64
+	// Age is how long history is kept after its commit time; 0 = no limit.
+	Age time.Duration
+	// Bytes is how much the segment files may take together; 0 = no limit.
+	Bytes int64
+	// FreeBytes is how much space to leave on the file system; 0 = no limit.
+	FreeBytes int64
+}
+
+// RetainResult says what Retain has done.
+type RetainResult struct {
+	Segments int   // files deleted
+	Bytes    int64 // what they held
+	// Excess is how many bytes the limits on Bytes and FreeBytes still ask for,
+	// but which somebody still needs.
+	Excess int64
+}
+
+// Retain deletes whole segment files, oldest first, as far as the policy asks
+// for it and KeepFrom allows it. The newest file that holds blocks always
+// stays. Make the positions that KeepFrom rests on durable before. A crash on
+// the way leaves a shorter history, no hole. It also makes the reserve file
+// again if that was given up and there is room.
+func (l *Log) Retain(policy Retention) (RetainResult, error) {
+	if l.opts.ReadOnly {
+		return RetainResult{}, ErrReadOnly
+	}
+	l.retaining.Lock()
+	defer l.retaining.Unlock()
+	var done RetainResult
+	excess, err := l.excess(policy)
+	if err != nil {
+		return done, err
+	}
+	for {
+		segments := l.view()
+		goes, err := l.dispensable(segments, policy, excess)
+		if err != nil {
+			return done, err
+		}
+		if !goes {
+			break
+		}
+		size, err := l.deleteOldest()
+		if err != nil {
+			return done, fmt.Errorf("wal: delete %s: %w", segments[0].name(), err)
+		}
+		done.Segments++
+		done.Bytes += size
+		excess = max(0, excess-size)
+	}
+	done.Excess = excess
+	if done.Segments > 0 {
+		if err := syncDir(l.opts.Dir); err != nil {
+			return done, fmt.Errorf("wal: sync %s: %w", l.opts.Dir, err)
+		}
+	}
+	if err := l.reserve.restore(); err != nil && !isDiskFull(err) {
+		return done, fmt.Errorf("wal: make the reserve file: %w", err)
+	}
+	return done, nil
+}
+
+// excess returns how many bytes have to go.
+func (l *Log) excess(policy Retention) (int64, error) {
+	var excess int64
+	if policy.Bytes > 0 {
+		excess = max(0, l.Stats().Bytes-policy.Bytes)
+	}
+	if policy.FreeBytes > 0 {
+		free, err := freeSpace(l.opts.Dir)
+		if err != nil {
+			return 0, fmt.Errorf("wal: %w", err)
+		}
+		excess = max(excess, policy.FreeBytes-free)
+	}
+	return excess, nil
+}
+
+// dispensable reports whether the oldest segment is to go.
+func (l *Log) dispensable(segments []*segment, policy Retention, excess int64) (bool, error) {
+	if len(segments) < 2 {
+		return false, nil
+	}
+	// The next segment's first block tells what the oldest one ends with.
+	next, err := l.firstFrom(segments, 1)
+	if err != nil || next == nil {
+		return false, err // nil: the oldest is the newest with blocks
+	}
+	if next.FirstSeq > policy.KeepFrom {
+		return false, nil
+	}
+	old := policy.Age > 0 && l.opts.Now().Sub(next.Time) > policy.Age
+	return old || excess > 0, nil
+}
+
+// deleteOldest deletes the oldest segment file. Readers that have it open read
+// it to its end.
+func (l *Log) deleteOldest() (int64, error) {
+	segments := l.view()
+	oldest := segments[0]
+	first, err := l.firstFrom(segments, 1)
+	if err != nil {
+		return 0, err
+	}
+	l.mu.Lock()
+	l.segments = l.segments[1:]
+	l.retained, l.oldestTime = first.FirstSeq-1, first.Time
+	l.mu.Unlock()
+	l.firstSeq.Store(first.FirstSeq)
+	if err := removeIfThere(oldest.path); err != nil {
+		l.mu.Lock()
+		l.segments = append([]*segment{oldest}, l.segments...)
+		l.mu.Unlock()
+		return 0, err
+	}
+	return oldest.size, nil
+}
+
+// retainedSeq is the last seq that Retain has deleted since open.
+func (l *Log) retainedSeq() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.retained
+}
+
+// SeekTime returns the first seq whose commit time is t or later, or
+// DurableSeq()+1 if there is none. It opens O(log n) segments and reads the
+// headers of one.
+func (l *Log) SeekTime(t time.Time) (uint64, error) {
+	segments := l.view()
+	if len(segments) == 0 {
+		return l.nextSeq(), nil
+	}
+	i, err := l.search(segments, func(h *Header) bool { return !h.Time.Before(t) })
+	if err != nil {
+		return 0, err
+	}
+	for ; i < len(segments); i++ {
+		seq, err := l.firstSince(segments[i], t)
+		if err != nil || seq > 0 {
+			return seq, err
+		}
+	}
+	return l.nextSeq(), nil
+}
+
+// firstSince returns the first seq in s with commit time t or later, or 0.
+func (l *Log) firstSince(s *segment, t time.Time) (uint64, error) {
+	size, _ := l.extent(s)
+	if size == 0 {
+		return 0, nil
+	}
+	file, err := os.Open(filepath.Join(l.opts.Dir, s.name()))
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	scan := l.newScanner(s, file, size)
+	for {
+		b, _, err := scan.next()
+		if err == io.EOF {
+			return 0, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		if !b.Time.Before(t) {
+			return b.FirstSeq, nil
+		}
+	}
+}
