@@ -1,0 +1,121 @@
+package router
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"forebay/router/event"
+)
+
+// Rules of bodies that cannot be read.
+const (
+	ruleWireBytes event.Rule = "wire_bytes" // over the wire cap
+	ruleRead      event.Rule = "read"       // broke off, or came too slowly
+	ruleEncoding  event.Rule = "encoding"   // an unknown Content-Encoding
+	ruleCorrupt   event.Rule = "corrupt"    // does not decompress
+)
+
+const (
+	smallestBuffer = 4 << 10
+	bufferClasses  = 8 // 4 KiB, 16 KiB, … 64 MiB
+)
+
+// buffers hands out byte buffers in size classes that grow by four, reuses
+// them, and bounds the bytes that are out at a time.
+type buffers struct {
+	limit   int64
+	out     atomic.Int64
+	classes [bufferClasses]sync.Pool
+}
+
+// buffer is a byte slice on loan.
+type buffer struct {
+	b     []byte
+	class int
+}
+
+func classSize(class int) int { return smallestBuffer << (2 * class) }
+
+// get lends an empty buffer of at least size bytes, or nil if that would go
+// over the limit.
+func (p *buffers) get(size int) *buffer {
+	class := 0
+	for classSize(class) < size {
+		class++
+	}
+	if p.out.Add(int64(classSize(class))) > p.limit {
+		p.out.Add(-int64(classSize(class)))
+		return nil
+	}
+	if b, ok := p.classes[class].Get().(*buffer); ok {
+		b.b = b.b[:0]
+		return b
+	}
+	return &buffer{b: make([]byte, 0, classSize(class)), class: class}
+}
+
+// put takes a buffer back. nil is fine.
+func (p *buffers) put(b *buffer) {
+	if b == nil {
+		return
+	}
+	p.out.Add(-int64(classSize(b.class)))
+	if cap(b.b) == classSize(b.class) { // else append moved it away
+		p.classes[b.class].Put(b)
+	}
+}
+
+// grow moves b's content to a buffer of the next class. It returns nil, and
+// has taken b back, if that would go over the limit.
+func (p *buffers) grow(b *buffer) *buffer {
+	larger := p.get(2 * classSize(b.class))
+	if larger != nil {
+		larger.b = append(larger.b, b.b...)
+	}
+	p.put(b)
+	return larger
+}
+
+// readBody reads src to its end, or to one byte past wireBytes, and keeps up to
+// keepBytes+1 bytes of it. It goes on reading when it has nowhere to keep the
+// bytes, so that a sender sees the same whatever happens here. ended says that
+// the body's end was reached. The buffer is nil if there is a refusal.
+func (p *buffers) readBody(src io.Reader, wireBytes, keepBytes int) (body *buffer, ended bool, refusal event.Refusal) {
+	body = p.get(smallestBuffer)
+	if body == nil {
+		refusal = event.Refusal{Reason: event.Overloaded, Rule: ruleBytes}
+	}
+	var discard [1024]byte
+	for total := 0; ; {
+		if body != nil && len(body.b) == cap(body.b) {
+			if body = p.grow(body); body == nil {
+				refusal = event.Refusal{Reason: event.Overloaded, Rule: ruleBytes}
+			}
+		}
+		into := discard[:]
+		if body != nil {
+			into = body.b[len(body.b):cap(body.b)]
+		}
+		n, err := src.Read(into[:min(len(into), wireBytes+1-total)])
+		total += n
+		if body != nil {
+			body.b = body.b[:len(body.b)+n]
+			if len(body.b) > keepBytes {
+				p.put(body)
+				body, refusal = nil, event.Refusal{Reason: event.TooLarge, Rule: event.RuleBatchBytes}
+			}
+		}
+		switch {
+		case total > wireBytes:
+			p.put(body)
+			return nil, false, event.Refusal{Reason: event.TooLarge, Rule: ruleWireBytes}
+		case errors.Is(err, io.EOF):
+			return body, true, refusal
+		case err != nil:
+			p.put(body)
+			return nil, false, event.Refusal{Reason: event.Malformed, Rule: ruleRead}
+		}
+	}
+}

@@ -1,0 +1,234 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+
+	"forebay/router/auth"
+	"forebay/router/dedupe"
+	"forebay/router/event"
+	"forebay/wal"
+)
+
+// Log takes accepted events; *wal.Log is one.
+type Log interface {
+	// Append returns once the entry is durable, with the seq of its first
+	// event. It copies the entry's data before it waits.
+	Append(ctx context.Context, e wal.Entry) (first uint64, err error)
+}
+
+// Keys knows the API keys; *auth.Directory is one.
+type Keys interface {
+	Lookup(auth.Digest) (key auth.Key, known bool)
+}
+
+// Limiter bounds how many requests a sender makes; *ratelimit.Limiter is one.
+type Limiter interface {
+	Allow(key auth.Key) (ok bool, retryAfter time.Duration)
+	AllowAddr(addr netip.Addr) (ok bool, retryAfter time.Duration)
+}
+
+// Window remembers idempotency keys; *dedupe.Window is one.
+type Window interface {
+	Reserve(digests []uint64) *dedupe.Reservation
+}
+
+// Options set a Router up. Log, Keys, Limiter and Window are required; any
+// other zero field takes its default.
+type Options struct {
+	Log     Log
+	Keys    Keys
+	Limiter Limiter
+	Window  Window
+	Hasher  dedupe.Hasher // of the log's identity
+
+	Limits    event.Limits // of a decoded body; see event.DefaultLimits
+	WireBytes int          // bytes of a body as sent; default 2 MiB. More ends the connection.
+
+	// MaxRequests is how many requests are decoded or stored at a time; default
+	// 4096. More are dropped as overloaded.
+	MaxRequests int
+	// MaxBytes bounds the bytes of bodies and records in memory; default 128
+	// MiB. What does not fit is dropped as overloaded.
+	MaxBytes int64
+	// Decompressors is how many bodies are decompressed at a time, at up to 16
+	// MiB each; default GOMAXPROCS. Others wait.
+	Decompressors int
+
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+
+	// Now returns the time that timestamps are held against, or a zero time
+	// while the clock is not believed: then they are not. Default time.Now.
+	Now func() time.Time
+
+	// OnReply, if set, is called after each POST with the time from its header
+	// to its reply, for a histogram. It must not block.
+	OnReply func(took time.Duration)
+
+	Logger *slog.Logger // default: nothing is logged
+}
+
+// Router is the front door: an http.Handler that takes events. It is safe for
+// concurrent use.
+type Router struct {
+	log     Log
+	keys    Keys
+	limiter Limiter
+	window  Window
+	hasher  dedupe.Hasher
+	logger  *slog.Logger
+	now     func() time.Time
+	onReply func(time.Duration)
+
+	wireBytes      int
+	batchBytes     int
+	maxRequests    int64
+	trustedProxies []netip.Prefix
+
+	routes        *httprouter.Router
+	headers       fixedHeaders
+	replyOK       []byte
+	buffers       buffers
+	decompressors *decompressors
+	decoders      sync.Pool // of *event.Decoder
+	passages      sync.Pool // of *passage
+	inFlight      atomic.Int64
+	tally         *tally
+	tap           *tap
+}
+
+// New makes a router. The error names the option that is missing or out of
+// range.
+func New(opts Options) (*Router, error) {
+	if opts.Log == nil || opts.Keys == nil || opts.Limiter == nil || opts.Window == nil {
+		return nil, errors.New("router: Log, Keys, Limiter and Window are required")
+	}
+	opts.setDefaults()
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	r := &Router{
+		log: opts.Log, keys: opts.Keys, limiter: opts.Limiter, window: opts.Window, hasher: opts.Hasher,
+		logger: opts.Logger, now: opts.Now, onReply: opts.OnReply,
+		wireBytes: opts.WireBytes, batchBytes: opts.Limits.BatchBytes, maxRequests: int64(opts.MaxRequests),
+		trustedProxies: opts.TrustedProxies,
+		headers:        newFixedHeaders(), replyOK: []byte(replyOK),
+		decompressors: newDecompressors(opts.Decompressors),
+		tally:         newTally(), tap: newTap(),
+	}
+	r.buffers.limit = opts.MaxBytes
+	r.passages.New = func() any { return new(passage) }
+	r.decoders.New = func() any {
+		d, err := event.NewDecoder(opts.Limits)
+		if err != nil {
+			panic("router: " + err.Error()) // New has tried these limits
+		}
+		return d
+	}
+	r.routes = r.newRoutes()
+	return r, nil
+}
+
+// Bounds of options.
+const (
+	defaultWireBytes   = 2 << 20
+	defaultMaxRequests = 4096
+	defaultMaxBytes    = 128 << 20
+	maxWireBytes       = 64 << 20
+)
+
+func (o *Options) setDefaults() {
+	if o.WireBytes == 0 {
+		o.WireBytes = defaultWireBytes
+	}
+	if o.Limits.BatchBytes == 0 {
+		o.Limits.BatchBytes = event.DefaultLimits().BatchBytes
+	}
+	if o.MaxRequests == 0 {
+		o.MaxRequests = defaultMaxRequests
+	}
+	if o.MaxBytes == 0 {
+		o.MaxBytes = defaultMaxBytes
+	}
+	if o.Decompressors == 0 {
+		o.Decompressors = runtime.GOMAXPROCS(0)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+func (o *Options) validate() error {
+	if o.WireBytes < 1 || o.WireBytes > maxWireBytes {
+		return fmt.Errorf("router: wire bytes is %d, want 1 to %d", o.WireBytes, maxWireBytes)
+	}
+	if o.MaxRequests < 1 || o.MaxBytes < smallestBuffer || o.Decompressors < 1 {
+		return fmt.Errorf("router: max requests %d, max bytes %d and decompressors %d must be above 0",
+			o.MaxRequests, o.MaxBytes, o.Decompressors)
+	}
+	_, err := event.NewDecoder(o.Limits)
+	return err
+}
+
+// newRoutes names the paths. Anything else is 404, or 405 with another method.
+func (r *Router) newRoutes() *httprouter.Router {
+	routes := httprouter.New()
+	routes.RedirectTrailingSlash = false
+	routes.RedirectFixedPath = false
+	for path, format := range map[string]event.Format{
+		"/v1/events": event.Envelope,
+		"/v1/batch":  event.Envelope,
+		"/v1/event":  event.Single,
+	} {
+		routes.POST(path, func(w http.ResponseWriter, req *http.Request, _ httprouter.Params) { r.post(w, req, format) })
+		routes.OPTIONS(path, func(w http.ResponseWriter, req *http.Request, _ httprouter.Params) { r.preflight(w, req) })
+	}
+	return routes
+}
+
+// ServeHTTP answers one request.
+func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.routes.ServeHTTP(w, req) }
+
+// post takes the events of one request and answers it.
+func (r *Router) post(w http.ResponseWriter, req *http.Request, format event.Format) {
+	start := time.Now()
+	p := r.passages.Get().(*passage)
+	p.req, p.format, p.now = req, format, r.now()
+	r.ingest(p)
+	r.reply(w, req, &p.verdict)
+	p.reset()
+	r.passages.Put(p)
+	if r.onReply != nil {
+		r.onReply(time.Since(start))
+	}
+}
+
+// Tally returns what became of all requests and events, as one moment.
+func (r *Router) Tally() Tally { return r.tally.snapshot() }
+
+// Restore adds the figures that an earlier process saved, so that they go on
+// from there. Call it before the first request.
+func (r *Router) Restore(saved Tally) { r.tally.restore(saved) }
+
+// Drops returns up to n of the last drops, the oldest first; at most 1,000 are
+// kept.
+func (r *Router) Drops(n int) []Drop { return r.tap.recent(n) }
+
+// WatchDrops returns a channel of the drops from now on, until stop is called;
+// the channel is not closed. A watcher that falls more than 256 drops behind
+// misses some. ok is false if 32 are watching already.
+func (r *Router) WatchDrops() (drops <-chan Drop, stop func(), ok bool) { return r.tap.watch() }

@@ -1,0 +1,202 @@
+package router
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"forebay/router/event"
+)
+
+// MaxProjects is how many projects are counted by name; what comes for further
+// ones is counted under OtherProjects.
+const MaxProjects = 1000
+
+// OtherProjects is where projects beyond MaxProjects are counted. Requests
+// without a known key are counted under the empty name.
+const OtherProjects = "(other)"
+
+// Requests counts requests. Received = InFlight + Decoded + Dropped, always:
+// each figure is counted where it happens, not derived from the others.
+type Requests struct {
+	Received uint64            `json:"received"`
+	InFlight uint64            `json:"in_flight"` // received, and neither decoded nor dropped yet
+	Decoded  uint64            `json:"decoded"`
+	Dropped  map[string]uint64 `json:"dropped"` // by reason
+}
+
+// Events counts the events of decoded requests. Decoded = InFlight + Accepted +
+// Dropped, always; Decoded is counted at decoding, the rest at the outcome.
+type Events struct {
+	Decoded  uint64            `json:"decoded"`
+	InFlight uint64            `json:"in_flight"` // decoded, and neither accepted nor dropped yet
+	Accepted uint64            `json:"accepted"`  // durable in the log
+	Dropped  map[string]uint64 `json:"dropped"`   // by reason
+}
+
+// Tally is a snapshot of what became of all requests and events.
+type Tally struct {
+	Requests Requests `json:"requests"`
+	Events   Events   `json:"events"`
+	// Projects has the same by project. A request counts for its project once
+	// its key is known, so Received and InFlight stay 0 here.
+	Projects map[string]ProjectTally `json:"projects"`
+}
+
+// ProjectTally is what became of one project's requests and events.
+type ProjectTally struct {
+	Requests Requests `json:"requests"`
+	Events   Events   `json:"events"`
+}
+
+// Imbalance returns by how much received requests and decoded events exceed
+// what became of them. Both are 0 unless there is a bug.
+func (t Tally) Imbalance() (requests, events int64) {
+	r, e := t.Requests, t.Events
+	requests = int64(r.Received) - int64(r.InFlight) - int64(r.Decoded) - int64(total(r.Dropped))
+	events = int64(e.Decoded) - int64(e.InFlight) - int64(e.Accepted) - int64(total(e.Dropped))
+	return requests, events
+}
+
+func total(dropped map[string]uint64) (n uint64) {
+	for _, d := range dropped {
+		n += d
+	}
+	return n
+}
+
+// counts are the running figures behind a Tally.
+type counts struct {
+	received, inFlight, decoded               uint64
+	eventsDecoded, eventsInFlight, eventsDone uint64
+	dropped                                   [event.ReasonCount]uint64
+}
+
+// tally counts under one lock, so that a snapshot is one moment.
+type tally struct {
+	mu       sync.Mutex
+	all      counts
+	projects map[string]*counts
+}
+
+func newTally() *tally { return &tally{projects: make(map[string]*counts)} }
+
+// project returns the counts of a project; the lock is held.
+func (t *tally) project(name string) *counts {
+	if c, ok := t.projects[name]; ok {
+		return c
+	}
+	if len(t.projects) >= MaxProjects && name != "" {
+		name = OtherProjects
+		if c, ok := t.projects[name]; ok {
+			return c
+		}
+	}
+	c := new(counts)
+	t.projects[name] = c
+	return c
+}
+
+// received counts a request that has arrived.
+func (t *tally) received() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.all.received++
+	t.all.inFlight++
+}
+
+// droppedRequest counts the outcome of a request that was not decoded.
+func (t *tally) droppedRequest(project string, reason event.Reason) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.all.inFlight--
+	t.all.dropped[reason]++
+	t.project(project).dropped[reason]++
+}
+
+// decoded counts a request whose body was taken apart into events.
+func (t *tally) decoded(project string, events int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.all.inFlight--
+	for _, c := range [...]*counts{&t.all, t.project(project)} {
+		c.decoded++
+		c.eventsDecoded += uint64(events)
+		c.eventsInFlight += uint64(events)
+	}
+}
+
+// outcome is what became of the events of one request.
+type outcome struct {
+	accepted int
+	dropped  [event.ReasonCount]int
+}
+
+// settled counts the outcome of a decoded request.
+func (t *tally) settled(project string, o *outcome) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range [...]*counts{&t.all, t.project(project)} {
+		c.eventsDone += uint64(o.accepted)
+		c.eventsInFlight -= uint64(o.accepted)
+		for reason, n := range o.dropped {
+			c.dropped[reason] += uint64(n)
+			c.eventsInFlight -= uint64(n)
+		}
+	}
+}
+
+// snapshot reads everything in one moment.
+func (t *tally) snapshot() Tally {
+	t.mu.Lock()
+	all := t.all
+	projects := make(map[string]counts, len(t.projects))
+	for name, c := range t.projects {
+		projects[name] = *c
+	}
+	t.mu.Unlock()
+	out := Tally{Projects: make(map[string]ProjectTally, len(projects))}
+	out.Requests, out.Events = all.export()
+	for name, c := range projects {
+		r, e := c.export()
+		out.Projects[name] = ProjectTally{Requests: r, Events: e}
+	}
+	return out
+}
+
+func (c *counts) export() (Requests, Events) {
+	r := Requests{Received: c.received, InFlight: c.inFlight, Decoded: c.decoded, Dropped: map[string]uint64{}}
+	for _, reason := range event.RequestReasons() {
+		r.Dropped[reason.String()] = c.dropped[reason]
+	}
+	e := Events{Decoded: c.eventsDecoded, InFlight: c.eventsInFlight, Accepted: c.eventsDone, Dropped: map[string]uint64{}}
+	for _, reason := range event.EventReasons() {
+		e.Dropped[reason.String()] = c.dropped[reason]
+	}
+	return r, e
+}
+
+// restore adds what an earlier process had counted. What was in flight then is
+// left out on both sides: nobody knows what became of it.
+func (t *tally) restore(saved Tally) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.all.restore(saved.Requests, saved.Events)
+	for _, name := range slices.Sorted(maps.Keys(saved.Projects)) {
+		p := saved.Projects[name]
+		t.project(name).restore(p.Requests, p.Events)
+	}
+}
+
+func (c *counts) restore(r Requests, e Events) {
+	c.received += r.Received - r.InFlight
+	c.decoded += r.Decoded
+	c.eventsDecoded += e.Decoded - e.InFlight
+	c.eventsDone += e.Accepted
+	for _, reason := range event.RequestReasons() {
+		c.dropped[reason] += r.Dropped[reason.String()]
+	}
+	for _, reason := range event.EventReasons() {
+		c.dropped[reason] += e.Dropped[reason.String()]
+	}
+}
