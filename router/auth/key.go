@@ -30,7 +30,7 @@ type Key struct {
 	Strict            bool      // the sender is trusted and gets true answers
 	Origins           []string  // web origins that may use it; empty: any, and none at all
 	ExpiresAt         time.Time // not valid from then on; zero: never
-	RevokedAt         time.Time // zero: not revoked
+	RevokedAt         time.Time // revoked, whatever the clock says; zero: not revoked
 }
 
 // State tells what a request with a key is worth.
@@ -81,7 +81,7 @@ func (k Key) State(now time.Time, origin string) State {
 
 func (k Key) lifetime(now time.Time) State {
 	switch {
-	case !k.RevokedAt.IsZero() && !now.Before(k.RevokedAt):
+	case !k.RevokedAt.IsZero(): // the operator's clock may be ahead of this one
 		return Revoked
 	case !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt):
 		return Expired

@@ -82,8 +82,8 @@ func (s *Store) Revoke(_ context.Context, reference string) (auth.Key, error) {
 		if err != nil {
 			return nil, err
 		}
-		if now := stamp(); keys[i].RevokedAt.IsZero() || keys[i].RevokedAt.After(now) {
-			keys[i].RevokedAt = now
+		if keys[i].RevokedAt.IsZero() {
+			keys[i].RevokedAt = stamp()
 		}
 		revoked = keys[i]
 		return keys, nil
@@ -111,8 +111,7 @@ func (s *Store) Rotate(_ context.Context, reference string, digest auth.Digest, 
 	return expiring, next, err
 }
 
-// stamp is the present as the file can hold it; never later, so that what it
-// marks is in force at once.
+// stamp is the present in whole seconds, for people to read.
 func stamp() time.Time { return time.Now().UTC().Truncate(time.Second) }
 
 func hasDigest(digest auth.Digest) func(auth.Key) bool {
