@@ -1,0 +1,197 @@
+package clickhouse
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"regexp"
+	"strings"
+
+	driver "github.com/ClickHouse/clickhouse-go/v2"
+)
+
+// class is what a failure asks for.
+type class int
+
+const (
+	transient     class = iota // try again, for ever: all that is not listed below
+	tooManyParts               // the server cannot merge as fast: insert less often
+	tableChanged               // read the table's columns again
+	needsOperator              // pause, probe, resume
+	badRow                     // some row of the block is at fault
+)
+
+func (c class) String() string {
+	return [...]string{"transient", "too many parts", "table changed", "needs an operator", "bad row"}[c]
+}
+
+// code is a number by which ClickHouse names an exception.
+type code struct {
+	number int32
+	name   string
+	class  class
+	advice string // what an operator has to do; for needsOperator only
+}
+
+// codes lists the exceptions that are not transient. DELIVERY.md repeats it,
+// and a test compares the two.
+var codes = [...]code{
+	{252, "TOO_MANY_PARTS", tooManyParts, ""},
+
+	{8, "THERE_IS_NO_COLUMN", tableChanged, ""},
+	{10, "NOT_FOUND_COLUMN_IN_BLOCK", tableChanged, ""},
+	{16, "NO_SUCH_COLUMN_IN_TABLE", tableChanged, ""},
+	{47, "UNKNOWN_IDENTIFIER", tableChanged, ""},
+	{53, "TYPE_MISMATCH", tableChanged, ""},
+	{115, "UNKNOWN_SETTING", tableChanged, ""},
+	{122, "INCOMPATIBLE_COLUMNS", tableChanged, ""},
+
+	{60, "UNKNOWN_TABLE", needsOperator, "create the table (forebay schema apply), or mend shippers.clickhouse.table"},
+	{81, "UNKNOWN_DATABASE", needsOperator, "create the database, or mend shippers.clickhouse.database"},
+	{164, "READONLY", needsOperator, "give the user a profile that may write and change settings (readonly = 0)"},
+	{192, "UNKNOWN_USER", needsOperator, "mend shippers.clickhouse.username"},
+	{193, "WRONG_PASSWORD", needsOperator, "mend the password file"},
+	{194, "REQUIRED_PASSWORD", needsOperator, "set shippers.clickhouse.password_file"},
+	{195, "IP_ADDRESS_NOT_ALLOWED", needsOperator, "allow this node's address for the user"},
+	{218, "TABLE_IS_DROPPED", needsOperator, "create the table (forebay schema apply)"},
+	{242, "TABLE_IS_READ_ONLY", needsOperator, "bring the table's replica back to writing (look at system.replicas and the Keeper)"},
+	{291, "DATABASE_ACCESS_DENIED", needsOperator, "allow the user this database"},
+	{452, "SETTING_CONSTRAINT_VIOLATION", needsOperator, "let the user's profile change the settings that the message names"},
+	{497, "ACCESS_DENIED", needsOperator, "grant the user SELECT and INSERT on the table"},
+	{516, "AUTHENTICATION_FAILED", needsOperator, "mend shippers.clickhouse.username or its password file"},
+
+	{6, "CANNOT_PARSE_TEXT", badRow, ""},
+	{26, "CANNOT_PARSE_QUOTED_STRING", badRow, ""},
+	{27, "CANNOT_PARSE_INPUT_ASSERTION_FAILED", badRow, ""},
+	{38, "CANNOT_PARSE_DATE", badRow, ""},
+	{41, "CANNOT_PARSE_DATETIME", badRow, ""},
+	{69, "ARGUMENT_OUT_OF_BOUND", badRow, ""},
+	{70, "CANNOT_CONVERT_TYPE", badRow, ""},
+	{72, "CANNOT_PARSE_NUMBER", badRow, ""},
+	{117, "INCORRECT_DATA", badRow, ""},
+	{128, "TOO_LARGE_ARRAY_SIZE", badRow, ""},
+	{131, "TOO_LARGE_STRING_SIZE", badRow, ""},
+	{153, "ILLEGAL_DIVISION", badRow, ""},
+	{321, "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE", badRow, ""},
+	{349, "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN", badRow, ""},
+	{376, "CANNOT_PARSE_UUID", badRow, ""},
+	{395, "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO", badRow, ""},
+	{407, "DECIMAL_OVERFLOW", badRow, ""},
+	{441, "CANNOT_PARSE_DOMAIN_VALUE_FROM_STRING", badRow, ""},
+	{467, "CANNOT_PARSE_BOOL", badRow, ""},
+	{469, "VIOLATED_CONSTRAINT", badRow, ""},
+	{675, "CANNOT_PARSE_IPV4", badRow, ""},
+	{676, "CANNOT_PARSE_IPV6", badRow, ""},
+	{691, "UNKNOWN_ELEMENT_OF_ENUM", badRow, ""},
+}
+
+// alreadyRunning is how a server refuses a query id that it is working on:
+// the attempt before this one has not ended.
+const alreadyRunning = 216
+
+// serverError is an exception of the server, without values of events.
+type serverError struct {
+	number  int32
+	name    string
+	class   class
+	advice  string
+	message string
+	view    string // the materialized view that failed, if one did
+}
+
+func (e *serverError) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("ClickHouse says %d %s: %s", e.number, e.name, e.message))
+}
+
+var (
+	viewInMessage = regexp.MustCompile("while pushing to view ([^\\s:,()]+)")
+	quotedText    = regexp.MustCompile(`'(?:[^'\\]|\\.)*'`)
+)
+
+// maxMessage bounds what is kept of a server's message, in bytes.
+const maxMessage = 400
+
+// explain turns what clickhouse-go returns into what operators may read: an
+// exception becomes a *serverError, a failed request loses its long address.
+func explain(err error) error {
+	var e *driver.Exception
+	if errors.As(err, &e) {
+		out := &serverError{number: e.Code, name: e.CodeName, message: e.Message}
+		for _, c := range codes {
+			if c.number == e.Code {
+				out.name, out.class, out.advice = c.name, c.class, c.advice
+			}
+		}
+		if m := viewInMessage.FindStringSubmatch(e.Message); m != nil {
+			out.view = strings.ReplaceAll(m[1], "`", "")
+		}
+		out.message = readable(e.Message, out.class != needsOperator && out.class != tableChanged)
+		return out
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+// readable cuts a server's message to its first sentence or so. Messages
+// about rows quote what is in them, which must reach no log.
+func readable(message string, hideValues bool) string {
+	message = strings.Join(strings.Fields(message), " ")
+	for _, tail := range []string{"Stack trace:", "e.displayText() ="} {
+		if i := strings.Index(message, tail); i > 0 {
+			message = message[:i]
+		}
+	}
+	if hideValues {
+		message, _, _ = strings.Cut(message, "Column values:")
+		message = quotedText.ReplaceAllString(message, "'…'")
+	}
+	if len(message) > maxMessage {
+		message = strings.ToValidUTF8(message[:maxMessage], "") + "…"
+	}
+	return strings.TrimSpace(message)
+}
+
+// operatorError is a failure outside the server that only an operator can end.
+type operatorError struct {
+	advice string
+	err    error
+}
+
+func (e *operatorError) Error() string { return e.err.Error() }
+func (e *operatorError) Unwrap() error { return e.err }
+
+// classify says what err asks for.
+func classify(err error) (_ class, advice string) {
+	var server *serverError
+	if errors.As(err, &server) {
+		return server.class, server.advice
+	}
+	var operator *operatorError
+	if errors.As(err, &operator) {
+		return needsOperator, operator.advice
+	}
+	var (
+		authority x509.UnknownAuthorityError
+		host      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		verify    *tls.CertificateVerificationError
+		path      *fs.PathError
+	)
+	switch {
+	case errors.As(err, &authority), errors.As(err, &host), errors.As(err, &invalid), errors.As(err, &verify):
+		return needsOperator, "mend shippers.clickhouse.tls: this node does not trust the server's certificate"
+	case errors.As(err, &path):
+		return needsOperator, "mend the path or the permissions of the file"
+	}
+	return transient, ""
+}
+
+// stopped tells whether err is only that ctx has ended.
+func stopped(ctx context.Context, err error) bool { return err != nil && ctx.Err() != nil }

@@ -1,0 +1,323 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"math/big"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"forebay/shipper/columns"
+)
+
+// kind is what a column holds.
+type kind int
+
+const (
+	text kind = iota
+	instant
+	ordinal
+)
+
+// column is one of the columns that are filled.
+type column struct {
+	name     string
+	kind     kind
+	ddl      string // in a created table
+	required bool   // in an operator's own table too
+}
+
+// fields are the columns in the order of a created table. What identifies an
+// event and its session is required everywhere: the cursor could not settle
+// a plan without it.
+var fields = [...]column{
+	{"project_id", text, "LowCardinality(String)", true},
+	{"session_id", text, "String CODEC(ZSTD(1))", true},
+	{"event_type", text, "LowCardinality(String)", true},
+	{"timestamp", instant, "DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1))", true},
+	{"received_at", instant, "DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1))", true},
+	{"route", text, "String CODEC(ZSTD(1))", false},
+	{"target_type", text, "LowCardinality(String)", false},
+	{"target_id", text, "String CODEC(ZSTD(1))", false},
+	{"target_selector", text, "String CODEC(ZSTD(1))", false},
+	{"target_tag", text, "LowCardinality(String)", false},
+	{"metadata", text, "String CODEC(ZSTD(1))", false},
+	{"environment", text, "LowCardinality(String)", false},
+	{"idempotency_key", text, "String CODEC(ZSTD(1))", false},
+	{"sdk_version", text, "LowCardinality(String)", false},
+	{"app_id", text, "LowCardinality(String)", false},
+	{"node_id", text, "LowCardinality(String)", false},
+	{"log_id", text, "LowCardinality(String)", true},
+	{"seq", ordinal, "UInt64 CODEC(Delta(8), ZSTD(1))", true},
+	{"extra", text, "String CODEC(ZSTD(1))", false},
+}
+
+// table is what the server says of the table.
+type table struct {
+	name    string // with its database, quoted
+	columns map[string]found
+	engine  string
+	full    string        // engine with its clauses and settings
+	ttl     time.Duration // of received_at; 0 if there is none that can be read
+	window  uint64        // inserts whose tokens the table remembers
+	modern  bool          // the server knows DateTime64
+}
+
+// found is a column as it is in the table.
+type found struct {
+	kind     string // its type, as the server writes it
+	computed string // MATERIALIZED or ALIAS, into which nothing can be inserted, or ""
+}
+
+func (t table) exists() bool { return len(t.columns) > 0 }
+
+// replicated tells whether all addresses show the same rows.
+func (t table) replicated() bool {
+	return strings.HasPrefix(t.engine, "Replicated") || strings.HasPrefix(t.engine, "Shared")
+}
+
+// filled lists the columns that are inserted, quoted, in the order of fields.
+func (t table) filled() []string {
+	var names []string
+	for _, c := range fields {
+		if _, has := t.columns[c.name]; has {
+			names = append(names, quoteName(c.name))
+		}
+	}
+	return names
+}
+
+// inspect reads the table; one that is not there, or not to be seen by the
+// user, has no columns.
+func (c *server) inspect(ctx context.Context, database, name string) (table, error) {
+	t := table{name: quoteName(database) + "." + quoteName(name), columns: map[string]found{}}
+	where := " WHERE database = " + quoteText(database) + " AND "
+	var names, types, defaults []string
+	err := c.queryRow(ctx, "SELECT groupArray(name), groupArray(type), groupArray(default_kind) FROM system.columns"+
+		where+"table = "+quoteText(name), &names, &types, &defaults)
+	if err != nil {
+		return t, err
+	}
+	for i := range names {
+		f := found{kind: types[i]}
+		if defaults[i] == "MATERIALIZED" || defaults[i] == "ALIAS" {
+			f.computed = defaults[i]
+		}
+		t.columns[names[i]] = f
+	}
+	if !t.exists() {
+		return t, nil
+	}
+	err = c.queryRow(ctx, "SELECT any(engine), any(engine_full), (SELECT count() > 0 FROM system.data_type_families WHERE name = 'DateTime64')"+
+		" FROM system.tables"+where+"name = "+quoteText(name), &t.engine, &t.full, &t.modern)
+	if err != nil {
+		return t, err
+	}
+	t.ttl = readTTL(t.full)
+	if t.window, err = c.window(ctx, t); err != nil {
+		return t, err
+	}
+	return t, nil
+}
+
+// window reads how many tokens the table keeps: its own setting, or else the
+// server's default, which is none where the server does not know of it.
+func (c *server) window(ctx context.Context, t table) (uint64, error) {
+	setting := "non_replicated_deduplication_window"
+	if t.replicated() {
+		setting = "replicated_deduplication_window"
+	}
+	if m := regexp.MustCompile(`\b` + setting + ` = (\d+)`).FindStringSubmatch(t.full); m != nil {
+		return strconv.ParseUint(m[1], 10, 64)
+	}
+	var value string
+	err := c.queryRow(ctx, "SELECT any(value) FROM system.merge_tree_settings WHERE name = "+quoteText(setting), &value)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(value, 10, 64)
+	if err != nil {
+		return 0, nil // "": the server has no such setting
+	}
+	return n, nil
+}
+
+var ttlClause = regexp.MustCompile(`TTL [^,]*received_at\)? \+ toInterval(Second|Minute|Hour|Day|Week|Month|Year)\((\d+)\)`)
+
+// readTTL finds how long rows stay, in the form that a created table and most
+// others have.
+func readTTL(engine string) time.Duration {
+	m := ttlClause.FindStringSubmatch(engine)
+	if m == nil {
+		return 0
+	}
+	n, err := strconv.ParseInt(m[2], 10, 32)
+	if err != nil {
+		return 0
+	}
+	day := 24 * time.Hour
+	unit := map[string]time.Duration{
+		"Second": time.Second, "Minute": time.Minute, "Hour": time.Hour, "Day": day,
+		"Week": 7 * day, "Month": 28 * day, "Year": 365 * day,
+	}
+	return time.Duration(n) * unit[m[1]]
+}
+
+// fits returns an *operatorError if the rows cannot be inserted.
+func (o Options) fits(t table) error {
+	name := o.Database + "." + o.Table
+	if !t.exists() {
+		return &operatorError{
+			"create the table (forebay schema apply), or mend shippers.clickhouse.database and table, or grant user " + o.Username + " SELECT and INSERT on it",
+			fmt.Errorf("table %s does not exist, or user %s may not see it", name, o.Username),
+		}
+	}
+	var wrong, statements []string
+	for _, m := range t.mismatches(!o.CreateTable) {
+		wrong = append(wrong, m.String())
+		statements = append(statements, m.alter(o, t))
+	}
+	if wrong == nil {
+		return nil
+	}
+	return &operatorError{"run " + strings.Join(statements, "; "), fmt.Errorf("table %s: %s", name, strings.Join(wrong, ", "))}
+}
+
+// mismatch is a column that is missing or cannot hold its values.
+type mismatch struct {
+	column column
+	has    *found // nil: missing
+}
+
+// mismatches compares the table with what is to be inserted; own says that
+// it is an operator's, where only what is required has to be there. Extra is
+// wanted, but missed nowhere.
+func (t table) mismatches(own bool) []mismatch {
+	var out []mismatch
+	for _, c := range fields {
+		f, has := t.columns[c.name]
+		switch {
+		case !has && (c.required || !own && c.name != columns.ExtraName):
+			out = append(out, mismatch{c, nil})
+		case has && (f.computed != "" || !c.fits(f.kind)):
+			out = append(out, mismatch{c, &f})
+		}
+	}
+	return out
+}
+
+// absent lists the optional columns that the table does not have.
+func (t table) absent() []mismatch {
+	var out []mismatch
+	for _, c := range fields {
+		if _, has := t.columns[c.name]; !has && !c.required {
+			out = append(out, mismatch{c, nil})
+		}
+	}
+	return out
+}
+
+// unwrap takes the wrappers off a type that change nothing for inserting.
+func unwrap(t string) string {
+	for {
+		inner, ok := "", false
+		for _, w := range []string{"Nullable(", "LowCardinality("} {
+			if inner, ok = strings.CutPrefix(t, w); ok {
+				break
+			}
+		}
+		if !ok {
+			return t
+		}
+		t = strings.TrimSuffix(inner, ")")
+	}
+}
+
+// fits tells whether a column of the type holds every value.
+func (c column) fits(columnType string) bool {
+	t := unwrap(columnType)
+	switch c.kind {
+	case text:
+		return t == "String" || c.name == "log_id" && t == "FixedString(32)"
+	case instant:
+		return isDateTime(t) || strings.HasPrefix(t, "DateTime64(")
+	case ordinal:
+		return slices.Contains([]string{"UInt64", "Int64", "UInt128", "Int128", "UInt256", "Int256"}, t)
+	}
+	return false
+}
+
+func isDateTime(t string) bool { return t == "DateTime" || strings.HasPrefix(t, "DateTime('") }
+
+// times makes the values of an instant column; clickhouse-go takes whole
+// seconds for DateTime, milliseconds for DateTime64.
+func (f found) times(millis []int64) any {
+	if !isDateTime(unwrap(f.kind)) {
+		return millis
+	}
+	seconds := make([]int64, len(millis))
+	for i, ms := range millis {
+		seconds[i] = floorSeconds(ms)
+	}
+	return seconds
+}
+
+func floorSeconds(ms int64) int64 { return time.UnixMilli(ms).Unix() }
+
+// ordinals makes the values of a number column.
+func (f found) ordinals(seqs []uint64) any {
+	switch unwrap(f.kind) {
+	case "UInt64":
+		return seqs
+	case "Int64":
+		out := make([]int64, len(seqs))
+		for i, n := range seqs {
+			out[i] = int64(n)
+		}
+		return out
+	}
+	out := make([]*big.Int, len(seqs))
+	for i, n := range seqs {
+		out[i] = new(big.Int).SetUint64(n)
+	}
+	return out
+}
+
+// typeFor is the column's type for an ALTER: what a created table has, or, in
+// an operator's table, the plain type that its server knows.
+func (c column) typeFor(o Options, modern bool) string {
+	if o.CreateTable {
+		return c.ddl
+	}
+	plain, _, _ := strings.Cut(c.ddl, " CODEC")
+	if modern {
+		return plain
+	}
+	return [...]string{text: "String", instant: "DateTime", ordinal: "UInt64"}[c.kind]
+}
+
+// alter is the statement that mends m.
+func (m mismatch) alter(o Options, t table) string {
+	change := "ADD COLUMN " + quoteName(m.column.name) + " " + m.column.typeFor(o, t.modern)
+	switch {
+	case m.has == nil:
+	case m.has.computed != "":
+		change = "MODIFY COLUMN " + quoteName(m.column.name) + " REMOVE " + m.has.computed
+	default:
+		change = strings.Replace(change, "ADD", "MODIFY", 1)
+	}
+	return "ALTER TABLE " + o.name() + o.onCluster() + " " + change
+}
+
+func (m mismatch) String() string {
+	switch {
+	case m.has == nil:
+		return "column " + m.column.name + " is missing"
+	case m.has.computed != "":
+		return fmt.Sprintf("column %s is %s: nothing can be inserted into it", m.column.name, m.has.computed)
+	}
+	return fmt.Sprintf("column %s is %s, which cannot hold its values", m.column.name, m.has.kind)
+}
