@@ -1,0 +1,67 @@
+package session
+
+import (
+	"container/heap"
+	"fmt"
+	"time"
+
+	"forebay/shipper/session/header"
+)
+
+// tooOld says whether a parked session has failed for so long that it may no
+// longer hold up the position. Time in which the whole endpoint was down is
+// not the session's.
+func (r *run) tooOld(l *lane, now time.Time) bool {
+	if r.o.ParkedMaxAge == 0 || r.feed.Fill() {
+		return false
+	}
+	down := r.breaker.outage(now) - l.outage
+	return now.Sub(l.since)-down > r.o.ParkedMaxAge
+}
+
+// setAside queues the session's events in the dead letters, these and those
+// to come, until it is released.
+func (r *run) setAside(l *lane, now time.Time) {
+	why := l.trouble()
+	r.o.Logger.Warn("session set aside: its events are queued in the dead letters",
+		"project", l.key.project, "session", l.key.session, "since", l.since, "failures", l.failures, "cause", l.cause)
+	r.unpark(l, now)
+	l.repeat = 0
+	r.troubles.put(l.id, why)
+	r.enqueue(l)
+}
+
+// release lets a session that was set aside have its events again.
+func (r *run) release(id header.SessionID) {
+	if r.troubles.isAside(id) {
+		r.troubles.take(id)
+		r.touch(time.Now())
+	}
+}
+
+// asideReason is why an event of a session that was set aside is buried.
+func asideReason(why trouble) string {
+	return fmt.Sprintf("queued: the session had failed since %s, %d times: %s",
+		why.Since.Format(time.RFC3339), why.Failures, why.Cause)
+}
+
+// setAsideParked sets aside what is parked and not being tried.
+func (r *run) setAsideParked(now time.Time) {
+	if r.feed.Fill() {
+		return
+	}
+	for len(r.waiting) > 0 {
+		r.setAside(heap.Pop(&r.waiting).(*lane), now)
+	}
+}
+
+// obey carries out what operators ordered since the last look.
+func (r *run) obey() {
+	r.sink.mu.Lock()
+	orders := r.sink.orders
+	r.sink.orders = nil
+	r.sink.mu.Unlock()
+	for _, do := range orders {
+		do(r)
+	}
+}

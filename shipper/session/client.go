@@ -1,0 +1,232 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"forebay/shipper/session/header"
+)
+
+const (
+	dialTimeout    = 5 * time.Second
+	pingAfter      = 15 * time.Second // silence on an HTTP/2 connection before it is asked whether it lives
+	drainTimeout   = 2 * time.Second  // for the body of an answer, once its status is known
+	maxAnswerBytes = 64 << 10         // of an answer's body; the rest is not read
+	maxHeaderBytes = 64 << 10         // of an answer's header
+)
+
+// client speaks HTTP with one Session Manager.
+type client struct {
+	http    *http.Client
+	url     *url.URL
+	token   tokenFile
+	gzip    bool
+	timeout time.Duration
+}
+
+func newClient(o Options) (*client, error) {
+	target, err := url.Parse(strings.TrimRight(o.URL, "/") + "/v1/sessions/events")
+	if err != nil {
+		return nil, fmt.Errorf("session: url: %w", err)
+	}
+	t := &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
+		TLSHandshakeTimeout:    dialTimeout,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:      true,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter},
+		MaxIdleConns:           o.Lanes,
+		MaxIdleConnsPerHost:    o.Lanes,
+		IdleConnTimeout:        90 * time.Second,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+	}
+	if o.CAFile != "" {
+		pem, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("session: CA file: %w", err)
+		}
+		t.TLSClientConfig.RootCAs = x509.NewCertPool()
+		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("session: CA file %s holds no PEM certificate", o.CAFile)
+		}
+	}
+	return &client{
+		http: &http.Client{
+			Transport:     t,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		url:     target,
+		token:   tokenFile{path: o.TokenFile},
+		gzip:    o.Gzip,
+		timeout: o.Timeout,
+	}, nil
+}
+
+// post sends one request and reads what became of it. The answer's body
+// counts for nothing but a few words about a refusal.
+func (c *client) post(ctx context.Context, r request) answer {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	body := r.body()
+	h := make(http.Header, 10)
+	r.setHeader(h)
+	if c.gzip {
+		var err error
+		if body, err = compress(body); err != nil {
+			return answer{verdict: failed, err: err}
+		}
+		h["Content-Encoding"] = []string{"gzip"}
+	}
+	res, err := c.do(ctx, http.MethodPost, h, body)
+	if err != nil {
+		return failure(err, c.timeout)
+	}
+	drain := time.AfterFunc(drainTimeout, cancel)
+	defer drain.Stop()
+	text, readErr := io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
+	closeErr := res.Body.Close()
+	a := classify(res, r.epoch, text)
+	if a.verdict == unauthorized {
+		if now, err := c.token.authorization(); err == nil && now != res.Request.Header.Get("Authorization") {
+			return answer{verdict: failed, err: fmt.Errorf("%w: the token has been replaced meanwhile", a.err)}
+		}
+	}
+	if a.verdict == failed {
+		a.err = errors.Join(a.err, readErr, closeErr)
+	}
+	return a
+}
+
+// do sends a request with the token in force.
+func (c *client) do(ctx context.Context, method string, h http.Header, body []byte) (*http.Response, error) {
+	authorization, err := c.token.authorization()
+	if err != nil {
+		return nil, err
+	}
+	if authorization != "" {
+		h["Authorization"] = []string{authorization}
+	}
+	h["User-Agent"] = []string{"forebay"}
+	req := &http.Request{
+		Method: method, URL: c.url, Host: c.url.Host, Header: h,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}
+	if body != nil {
+		req.ContentLength = int64(len(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		req.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return c.http.Do(req.WithContext(ctx))
+}
+
+// probe asks, without sending events, whether the credentials are still
+// refused. Services differ in what they say to a GET, but nearly all look at
+// the token first.
+func (c *client) probe(ctx context.Context) error {
+	res, err := c.do(ctx, http.MethodGet, http.Header{}, nil)
+	if err != nil {
+		return err
+	}
+	if err := res.Body.Close(); err != nil {
+		return err
+	}
+	if res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden {
+		return fmt.Errorf("the Session Manager still answers %s", res.Status)
+	}
+	return nil
+}
+
+// close gives up idle connections.
+func (c *client) close() { c.http.CloseIdleConnections() }
+
+func compress(body []byte) ([]byte, error) {
+	var out bytes.Buffer
+	z, err := gzip.NewWriterLevel(&out, gzip.BestSpeed)
+	if err != nil {
+		return nil, fmt.Errorf("compress a request: %w", err)
+	}
+	if _, err := z.Write(body); err != nil {
+		return nil, fmt.Errorf("compress a request: %w", err)
+	}
+	if err := z.Close(); err != nil {
+		return nil, fmt.Errorf("compress a request: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// request is one POST: events of one session of one log, in order.
+type request struct {
+	id      header.SessionID
+	project string
+	session string
+	epoch   uint64
+	events  []event
+	gaps    header.Ranges
+	replay  bool
+	fill    bool
+}
+
+// body is the JSON body, events as they came.
+func (r request) body() []byte {
+	size := 64 + len(r.project) + len(r.session)
+	for _, e := range r.events {
+		size += len(e.raw) + 1
+	}
+	b := make([]byte, 0, size)
+	b = append(b, `{"project_id":`...)
+	b = appendJSON(b, r.project)
+	b = append(b, `,"session_id":`...)
+	b = appendJSON(b, r.session)
+	b = append(b, `,"events":[`...)
+	for i, e := range r.events {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, e.raw...)
+	}
+	return append(b, "]}"...)
+}
+
+func (r request) setHeader(h http.Header) {
+	seqs := make([]uint64, len(r.events))
+	for i, e := range r.events {
+		seqs[i] = e.seq
+	}
+	key := header.Key{
+		LogID: r.events[0].origin.logID.String(), Epoch: r.epoch, Session: r.id,
+		First: seqs[0], Last: seqs[len(seqs)-1], Fill: r.fill,
+	}
+	h["Content-Type"] = []string{"application/json"}
+	h[header.IdempotencyKey] = []string{key.String()}
+	h[header.Epoch] = []string{strconv.FormatUint(r.epoch, 10)}
+	h[header.Seqs] = []string{string(header.AppendSeqs(nil, seqs))}
+	if len(r.gaps) > 0 {
+		h[header.Gaps] = []string{r.gaps.String()}
+	}
+	if r.replay {
+		h[header.Replay] = []string{"true"}
+	}
+	if r.fill {
+		var filled header.Ranges
+		for _, seq := range seqs {
+			filled = filled.Add(seq, seq)
+		}
+		h[header.Fill] = []string{filled.String()}
+	}
+}

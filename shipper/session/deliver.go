@@ -1,0 +1,190 @@
+package session
+
+import (
+	"container/heap"
+	"fmt"
+	"time"
+
+	"forebay/shipper"
+)
+
+// dispatch sends as many requests as may be in flight.
+func (r *run) dispatch(now time.Time) {
+	if r.end != nil {
+		return
+	}
+	for r.inFlight < r.breaker.allowed(now) {
+		l := r.pick(now)
+		if l == nil {
+			return
+		}
+		r.send(l)
+	}
+}
+
+// pick takes the lane whose turn it is. Sessions that fail get at most half
+// of the requests in flight, so that slow failures leave room for the others;
+// while the endpoint is down, a session that has not failed makes the better
+// probe.
+func (r *run) pick(now time.Time) *lane {
+	due := len(r.waiting) > 0 && !r.waiting[0].due.After(now)
+	if r.breaker.open && r.ready.len() > 0 {
+		return r.ready.pop()
+	}
+	if due && r.retrying < max(1, r.o.Lanes/2) {
+		return heap.Pop(&r.waiting).(*lane)
+	}
+	if r.ready.len() > 0 {
+		return r.ready.pop()
+	}
+	return nil
+}
+
+// send gives the front of a lane to a worker.
+func (r *run) send(l *lane) {
+	l.tries++
+	n := l.batch(r.o, r.replay.seq, r.gaps.ranges)
+	j := job{lane: l, retry: l.failures > 0, request: request{
+		id: l.id, project: l.key.project, session: l.key.session, epoch: r.feed.Epoch(),
+		events: l.queue[:n:n],
+		gaps:   r.gaps.pending(l.id, l.first(), r.feed.Fill()),
+		replay: l.first() <= r.replay.seq, fill: r.feed.Fill(),
+	}}
+	r.inFlight++
+	if j.retry {
+		r.retrying++
+	}
+	r.jobs <- j
+}
+
+// finish acts upon what became of a request.
+func (r *run) finish(done result, now time.Time) {
+	r.inFlight--
+	if done.retry {
+		r.retrying--
+	}
+	l, a := done.lane, done.answer
+	if a.verdict == failed && r.requests.Err() != nil { // hung up on: the outcome is nobody's fault
+		r.ready.push(l)
+		return
+	}
+	r.sink.count(done)
+	switch a.verdict {
+	case accepted:
+		r.accepted(done, now)
+	case failed:
+		r.breaker.failed(now, l.id, l.failures == 0, a.down, a.retryAfter)
+		r.park(l, len(done.request.events), a, now)
+	case refused:
+		r.alive(now)
+		r.unpark(l, now)
+		r.refuse(l, len(done.request.events), a)
+	case unauthorized:
+		r.ready.push(l)
+		r.stop(r.sink.unauthorized(a.err))
+	case stale:
+		r.ready.push(l)
+		r.stop(&shipper.PauseError{
+			Reason: "the Session Manager has seen a higher epoch of this log: two nodes share one log, or the state was restored from an older copy; if this node is the right one, rewind the cursor (it takes a new epoch) and resume",
+			Err:    a.err,
+		})
+	}
+}
+
+func (r *run) accepted(done result, now time.Time) {
+	l, events := done.lane, done.request.events
+	r.alive(now)
+	clear(r.refused)
+	r.unpark(l, now)
+	if r.unsure && r.parked == 0 {
+		r.unsure = false
+		r.feed.Report(nil)
+	}
+	l.accept(r.o.RequestEvents)
+	if r.feed.Fill() {
+		r.gaps.acknowledged(l.id, done.request.gaps, events)
+		r.release(l.id)
+	} else {
+		r.gaps.acknowledged(l.id, done.request.gaps, nil)
+	}
+	r.drop(l, len(events), now)
+}
+
+// alive notes that the endpoint answers. After an outage every parked session
+// that was not told a time is due at once; the breaker spreads them.
+func (r *run) alive(now time.Time) {
+	if !r.breaker.answered(now) {
+		return
+	}
+	for _, l := range r.waiting {
+		if !l.told {
+			l.due = now
+		}
+	}
+	heap.Init(&r.waiting)
+}
+
+// park puts a lane aside until its next try: the same events again, as
+// nobody knows what became of them.
+func (r *run) park(l *lane, n int, a answer, now time.Time) {
+	r.touch(now)
+	if l.failures == 0 {
+		r.parked++
+		l.since, l.outage = now, r.breaker.outage(now)
+	}
+	l.failures++
+	l.repeat, l.cause = n, a.err.Error()
+	l.told = a.retryAfter > 0
+	l.due = now.Add(max(l.backoff.Next(), a.retryAfter))
+	if !r.feed.Fill() {
+		r.troubles.changed[l.id] = l
+	}
+	r.unsure = true
+	if a.down {
+		r.feed.Report(a.err)
+	} else {
+		r.feed.Report(fmt.Errorf("session %q of project %q: %w", l.key.session, l.key.project, a.err))
+	}
+	if r.tooOld(l, now) {
+		r.setAside(l, now)
+		return
+	}
+	heap.Push(&r.waiting, l)
+}
+
+// unpark notes that a session's request was answered.
+func (r *run) unpark(l *lane, now time.Time) {
+	if l.failures == 0 {
+		return
+	}
+	r.touch(now)
+	r.parked--
+	l.failures, l.told = 0, false
+	l.backoff.Reset()
+	if !r.feed.Fill() {
+		r.troubles.changed[l.id] = l
+	}
+}
+
+// refuse looks for the event that a request of n was refused for, and buries
+// it once it is found.
+func (r *run) refuse(l *lane, n int, a answer) {
+	r.refused[l.id] = struct{}{}
+	if len(r.refused) >= refusedInARow {
+		r.ready.push(l)
+		r.stop(&shipper.PauseError{
+			Reason: fmt.Sprintf("the Session Manager refused %d sessions in a row: see whether shippers.session.url is right and what it answers, then resume", refusedInARow),
+			Err:    a.err,
+		})
+		return
+	}
+	if !l.refuse(n) {
+		r.ready.push(l)
+		return
+	}
+	reason := a.err.Error()
+	if a.excerpt != "" {
+		reason += ": " + a.excerpt
+	}
+	r.bury(l, 1, reason)
+}

@@ -1,0 +1,183 @@
+package session
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"forebay/shipper"
+	"forebay/shipper/session/header"
+)
+
+// The state's keys of what is to be announced.
+const (
+	gapPrefix = "gap/"
+	lostKey   = "lost"
+)
+
+// Bounds on announcements. What the log lost may concern any session, so it
+// is announced to each whose events come within announceLost.
+const (
+	maxGapRanges  = 64      // in one header; the nearest are joined past it
+	maxGaps       = 100_000 // sessions with gaps not yet announced; no more is read beyond
+	announceLost  = 24 * time.Hour
+	forgetGapsAge = 30 * 24 * time.Hour // a session that was silent for so long is over
+)
+
+// gap is the seqs a session did not get and has not been told of.
+type gap struct {
+	Epoch  uint64        `json:"epoch"`
+	Ranges header.Ranges `json:"ranges"`
+	At     time.Time     `json:"at"`
+}
+
+// lost is a stretch of the log that nobody gets.
+type lost struct {
+	header.Range
+	At time.Time `json:"at"`
+}
+
+// gaps are the announcements that have not been acknowledged.
+type gaps struct {
+	epoch   uint64
+	fill    bool // the feed is a fill: what an epoch changes is left to its own feed
+	bySess  map[header.SessionID]gap
+	changed map[header.SessionID]struct{}
+	lost    []lost
+	ranges  header.Ranges // of lost
+	news    bool          // lost is not in the state as it is here
+}
+
+func newGaps(epoch uint64, fill bool) *gaps {
+	return &gaps{epoch: epoch, fill: fill, bySess: map[header.SessionID]gap{}, changed: map[header.SessionID]struct{}{}}
+}
+
+// load reads one saved gap. One of an earlier epoch is kept as far as it is
+// below start, from where events come anew.
+func (g *gaps) load(key string, value []byte, start uint64, now time.Time) error {
+	id, err := header.ParseSessionID(strings.TrimPrefix(key, gapPrefix))
+	if err != nil {
+		return fmt.Errorf("saved gap %q: %w", key, err)
+	}
+	var saved gap
+	if err := json.Unmarshal(value, &saved); err != nil {
+		return fmt.Errorf("saved gap %q: %w", key, err)
+	}
+	if saved.Epoch != g.epoch && !g.fill {
+		saved.Epoch, saved.Ranges = g.epoch, saved.Ranges.Below(start)
+		g.changed[id] = struct{}{}
+	}
+	if now.Sub(saved.At) > forgetGapsAge {
+		saved.Ranges = nil
+		g.changed[id] = struct{}{}
+	}
+	g.bySess[id] = saved
+	return nil
+}
+
+// loadLost reads the saved list of what the log lost.
+func (g *gaps) loadLost(value []byte, now time.Time) error {
+	if err := json.Unmarshal(value, &g.lost); err != nil {
+		return fmt.Errorf("saved list of lost seqs: %w", err)
+	}
+	g.expire(now)
+	return nil
+}
+
+// addLost notes what a batch of the feed names as lost.
+func (g *gaps) addLost(b *shipper.Batch, now time.Time) {
+	for _, hole := range b.Lost {
+		g.lost = append(g.lost, lost{header.Range{First: hole.First, Last: hole.Last}, now.UTC()})
+		g.news = true
+	}
+	g.expire(now)
+}
+
+// expire forgets what has been announced for long enough, and the oldest of
+// too many.
+func (g *gaps) expire(now time.Time) {
+	for len(g.lost) > 0 && (len(g.lost) > maxGapRanges || now.Sub(g.lost[0].At) > announceLost) {
+		g.lost = g.lost[1:]
+		g.news = true
+	}
+	g.ranges = nil
+	for _, l := range g.lost {
+		g.ranges = g.ranges.Add(l.First, l.Last)
+	}
+}
+
+// with is a session's gaps with those of events added, which it will be told
+// with its next request.
+func (g *gaps) with(id header.SessionID, events []event, now time.Time) gap {
+	old, ok := g.bySess[id]
+	k := gap{Epoch: g.epoch, Ranges: old.Ranges.Clone(), At: now.UTC()}
+	if ok {
+		k.Epoch = old.Epoch
+	}
+	for _, e := range events {
+		k.Ranges = k.Ranges.Add(e.seq, e.seq)
+	}
+	k.Ranges = k.Ranges.Join(maxGapRanges)
+	return k
+}
+
+// pending is what a session has to be told with a request that begins at
+// first; for a fill, all of it.
+func (g *gaps) pending(id header.SessionID, first uint64, fill bool) header.Ranges {
+	own := g.bySess[id].Ranges
+	if fill {
+		return own.Clone()
+	}
+	told := own.Below(first)
+	for _, l := range g.ranges.Below(first) {
+		told = told.Add(l.First, l.Last)
+	}
+	return told.Join(maxGapRanges)
+}
+
+// acknowledged takes off what a session has been told, and what was filled.
+func (g *gaps) acknowledged(id header.SessionID, told header.Ranges, filled []event) {
+	old, ok := g.bySess[id]
+	if !ok {
+		return
+	}
+	left := old.Ranges.Clone()
+	if len(told) > 0 {
+		left = left.From(told[len(told)-1].Last + 1)
+	}
+	for _, e := range filled {
+		left = left.Remove(e.seq)
+	}
+	old.Ranges = left
+	g.bySess[id] = old
+	g.changed[id] = struct{}{}
+}
+
+// write is the write that keeps k as one session's gaps.
+func (k gap) write(id header.SessionID) shipper.Write {
+	w := shipper.Write{Key: gapPrefix + id.String()}
+	if len(k.Ranges) > 0 {
+		w.Value, _ = json.Marshal(k) // numbers and a time of this century always can be
+	}
+	return w
+}
+
+// collect returns the writes that bring the state up to date.
+func (g *gaps) collect() []shipper.Write {
+	var writes []shipper.Write
+	for id := range g.changed {
+		k := g.bySess[id]
+		writes = append(writes, k.write(id))
+		if len(k.Ranges) == 0 {
+			delete(g.bySess, id)
+		}
+	}
+	clear(g.changed)
+	if g.news {
+		value, _ := json.Marshal(g.lost)
+		writes = append(writes, shipper.Write{Key: lostKey, Value: value})
+		g.news = false
+	}
+	return writes
+}

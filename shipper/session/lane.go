@@ -1,0 +1,230 @@
+package session
+
+import (
+	"bytes"
+	"container/heap"
+	"strings"
+	"time"
+
+	"forebay/shipper"
+	"forebay/shipper/session/header"
+	"forebay/wal"
+)
+
+// eventOverhead is what an event in memory is counted as beyond its bytes.
+const eventOverhead = 64
+
+// event is one event in memory.
+type event struct {
+	seq    uint64
+	raw    []byte
+	origin *origin
+}
+
+// origin is what events of one accepted request have in common.
+type origin struct {
+	logID      wal.ID
+	receivedAt time.Time
+	sdkVersion string
+	appID      string
+}
+
+// laneKey is whose order a lane keeps.
+type laneKey struct{ project, session string }
+
+// lane is one session with events that have not been delivered. It exists
+// only as long as it has any, and belongs to the goroutine of run.loop; while
+// busy, the worker that has it may read the events it was given.
+//
+//	        take                  dispatch
+//	(none) ─────▶ ready ──────────────────────▶ busy ──▶ ready, or gone when empty
+//	                ▲                            │
+//	                └──── due ◀── waiting ◀──────┘ failed
+type lane struct {
+	key   laneKey
+	id    header.SessionID
+	queue []event // undelivered, ascending; never empty outside run's methods
+	place int     // in run.byFirst
+	slot  int     // in run.waiting, if waiting
+
+	// While a session fails it is parked: known, counted and retried.
+	failures int       // failed tries since it last worked; 0: not parked
+	since    time.Time // of the first of them
+	outage   time.Duration
+	cause    string
+	backoff  shipper.Backoff
+	due      time.Time // of the next try
+	told     bool      // due is what the receiver asked for
+	repeat   int       // >0: the outcome for this many events is unknown, and exactly they go again
+
+	// While a 4xx is traced to its event.
+	tries    int    // requests that the first event was in
+	limit    int    // >0: at most this many events in a request
+	suspects uint64 // the refused event is at or below this seq; 0: there is none
+
+	letters int    // >0: this many events from the front are being buried
+	reason  string // why
+}
+
+// newEvents copies a batch of the feed out of the memory of its blocks, which
+// a single waiting event would otherwise keep alive as a whole.
+func newEvents(b *shipper.Batch) []event {
+	events := make([]event, len(b.Events))
+	var last *origin
+	for i, e := range b.Events {
+		o := origin{logID: e.LogID, receivedAt: e.ReceivedAt, sdkVersion: e.SDKVersion, appID: e.AppID}
+		if last == nil || *last != o {
+			o.sdkVersion, o.appID = strings.Clone(o.sdkVersion), strings.Clone(o.appID)
+			last = &o
+		}
+		events[i] = event{seq: e.Seq, raw: bytes.Clone(e.Raw), origin: last}
+	}
+	return events
+}
+
+func (e event) held() int64 { return int64(len(e.raw)) + eventOverhead }
+
+// letter is the dead letter of the event.
+func (l *lane) letter(e event, reason string, attempts int) shipper.DeadLetter {
+	return shipper.NewDeadLetter(shipper.Event{
+		Seq: e.seq, LogID: e.origin.logID, ReceivedAt: e.origin.receivedAt,
+		Project: l.key.project, Session: l.key.session,
+		SDKVersion: e.origin.sdkVersion, AppID: e.origin.appID, Raw: e.raw,
+	}, reason, attempts)
+}
+
+// first is the lowest seq that has not been delivered.
+func (l *lane) first() uint64 { return l.queue[0].seq }
+
+// pop takes the first n events off the queue.
+func (l *lane) pop(n int) {
+	clear(l.queue[:n]) // lets go of their bytes
+	l.queue = l.queue[n:]
+	l.repeat, l.tries = 0, 0
+	if len(l.queue) > 0 && l.suspects < l.first() {
+		l.suspects = 0
+	}
+}
+
+// refuse narrows the search for the event that a request of n was refused
+// for. It returns true once it is found: the first.
+func (l *lane) refuse(n int) (found bool) {
+	l.repeat = 0
+	if n == 1 {
+		l.limit, l.suspects = 1, 0
+		return true
+	}
+	l.limit, l.suspects = n/2, l.queue[n-1].seq
+	return false
+}
+
+// accept widens again after a request was accepted.
+func (l *lane) accept(most int) {
+	if l.limit *= 2; l.limit >= most {
+		l.limit = 0
+	}
+}
+
+// batch is how many events from the front go into one request: of one log,
+// all before or all after the end of a replay, with no lost seqs between.
+func (l *lane) batch(o Options, replay uint64, lost header.Ranges) int {
+	if l.repeat > 0 {
+		return l.repeat
+	}
+	most := o.RequestEvents
+	if l.limit > 0 {
+		most = min(most, l.limit)
+	}
+	if l.suspects > 0 {
+		n := 0
+		for n < len(l.queue) && l.queue[n].seq <= l.suspects {
+			n++
+		}
+		most = min(most, (n+1)/2)
+	}
+	size := 0
+	for i, e := range l.queue[:min(most, len(l.queue))] {
+		size += len(e.raw)
+		if i == 0 {
+			continue
+		}
+		before := l.queue[i-1]
+		if size > o.RequestBytes || e.origin.logID != before.origin.logID ||
+			(e.seq <= replay) != (before.seq <= replay) || len(lost.From(before.seq).Below(e.seq)) > 0 {
+			return i
+		}
+	}
+	return min(most, len(l.queue))
+}
+
+// byFirst is the lanes as a heap by their first seq: its top is the low
+// watermark.
+type byFirst []*lane
+
+func (h byFirst) Len() int           { return len(h) }
+func (h byFirst) Less(i, j int) bool { return h[i].first() < h[j].first() }
+func (h byFirst) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place, h[j].place = i, j
+}
+func (h *byFirst) Push(x any) {
+	l := x.(*lane)
+	l.place = len(*h)
+	*h = append(*h, l)
+}
+func (h *byFirst) Pop() any {
+	old := *h
+	l := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return l
+}
+
+// byDue is the waiting lanes as a heap by when they are due.
+type byDue []*lane
+
+func (h byDue) Len() int           { return len(h) }
+func (h byDue) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
+func (h byDue) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].slot, h[j].slot = i, j
+}
+func (h *byDue) Push(x any) {
+	l := x.(*lane)
+	l.slot = len(*h)
+	*h = append(*h, l)
+}
+func (h *byDue) Pop() any {
+	old := *h
+	l := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return l
+}
+
+// fifo is the ready lanes, served in turn.
+type fifo struct {
+	lanes []*lane
+	head  int
+}
+
+func (q *fifo) len() int { return len(q.lanes) - q.head }
+
+func (q *fifo) push(l *lane) { q.lanes = append(q.lanes, l) }
+
+func (q *fifo) pop() *lane {
+	l := q.lanes[q.head]
+	q.lanes[q.head] = nil
+	q.head++
+	if q.head > 1024 && q.head > len(q.lanes)/2 {
+		n := copy(q.lanes, q.lanes[q.head:])
+		clear(q.lanes[n:])
+		q.lanes, q.head = q.lanes[:n], 0
+	}
+	return l
+}
+
+var (
+	_ heap.Interface = (*byFirst)(nil)
+	_ heap.Interface = (*byDue)(nil)
+)

@@ -1,0 +1,107 @@
+// Package session carries events to a Session Manager over HTTP, for each
+// session in the order of the log, whatever fails.
+//
+//	            ┌─ lane (project, session) ─ events waiting, in order ─┐
+//	Feed ─────▶ ├─ lane …                                              ├─▶ ≤ 32 requests in flight,
+//	            └─ lane …   failing ones parked, retried by themselves ┘   one for each session
+//
+// The events of a session wait in a lane. A lane has one request in flight;
+// what gathers behind it goes together in the next. A session that fails is
+// parked and tried again with growing pauses while the others go on; nothing
+// of it overtakes anything else of it. The cursor's position is the low
+// watermark, below which all is delivered, and marks tell what was delivered
+// above it, so that little is sent again after a crash.
+//
+// What is sent, and how a receiver makes exactly-once of it, is in
+// shipper/DELIVERY.md; forebay/shipper/session/receiver is such a receiver.
+package session
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"forebay/shipper"
+)
+
+// Sink is the shipper.Sink of a Session Manager. Its state across calls of
+// Ship is in the feed; the Sink holds the connections and the counters.
+type Sink struct {
+	opts   Options
+	client *client
+	wake   chan struct{} // an operator wants something, see orders
+
+	stats                                atomic.Pointer[Stats]
+	requests, delivered, failed, refused atomic.Uint64
+	buried                               atomic.Uint64
+
+	mu      sync.Mutex
+	orders  []func(*run) // for the loop to carry out
+	resumed time.Time    // when a probe last found the credentials accepted
+	token   string       // in force then
+}
+
+// New returns a Sink, or an error that says which option is wrong.
+func New(o Options) (*Sink, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	c, err := newClient(o)
+	if err != nil {
+		return nil, err
+	}
+	return &Sink{opts: o, client: c, wake: make(chan struct{}, 1)}, nil
+}
+
+// Ship implements shipper.Sink. It retries for ever what may pass, and
+// returns a *shipper.PauseError when the credentials are refused, when so
+// much is refused that something else must be wrong, and when the receiver
+// has seen a higher epoch. Once ctx ends, requests in flight have two seconds
+// to end before they are ended.
+func (s *Sink) Ship(ctx context.Context, feed *shipper.Feed) error {
+	r, err := newRun(s, feed)
+	if err != nil {
+		return err
+	}
+	return r.ship(ctx)
+}
+
+// Close gives up idle connections. Ship must have returned.
+func (s *Sink) Close() { s.client.close() }
+
+// misledAfter is how long a probe that was wrong about the credentials is not
+// believed again, unless the token changes.
+const misledAfter = time.Minute
+
+// unauthorized is the pause for refused credentials.
+func (s *Sink) unauthorized(cause error) *shipper.PauseError {
+	return &shipper.PauseError{
+		Reason: "the Session Manager refuses the credentials: put a valid bearer token into shippers.session.token_file; delivery goes on by itself",
+		Err:    cause,
+		Probe:  s.probe,
+	}
+}
+
+// probe finds out whether the credentials are accepted now. A service may
+// say yes to the probe and no to events, so a yes counts once a minute.
+func (s *Sink) probe(ctx context.Context) error {
+	token, err := s.client.token.authorization()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	again := token == s.token && time.Since(s.resumed) < misledAfter
+	s.mu.Unlock()
+	if again {
+		return errMisled
+	}
+	if err := s.client.probe(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.token, s.resumed = token, time.Now()
+	return nil
+}
