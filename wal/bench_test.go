@@ -1,0 +1,147 @@
+package wal_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"forebay/wal"
+)
+
+// sampleRecord is about 3.5 KB that compress like a batch of ten events.
+func sampleRecord(n int) []byte {
+	var b bytes.Buffer
+	for i := range 10 {
+		fmt.Fprintf(&b, `{"eventType":"click","timestamp":"2026-11-23T10:%02d:%02d.%03dZ","sessionId":"5c2f%08x-%d","route":"/cart/%d",`+
+			`"target":{"type":"element","id":"buy-%x","selector":"#main > div.cart:nth-child(%d) > button.buy","tagName":"button"},`+
+			`"metadata":{"clientX":%d,"clientY":%d,"scrollDepth":%d},"environment":"production","idempotencyKey":"5c2f%08x-%d-%d"}`,
+			n%60, i, (n*37+i)%1000, n*2654435761, i%3, n%977, n*31+i, i, (n*7919+i*13)%1920, (n*104729+i*7)%1080, (n+i)%100, n*2654435761, n, i)
+	}
+	return b.Bytes()
+}
+
+// benchDir is a folder on the disk that the working tree is on, unless
+// FOREBAY_BENCH_DIR names another: /tmp may be memory.
+func benchDir(b *testing.B) string {
+	parent := os.Getenv("FOREBAY_BENCH_DIR")
+	if parent == "" {
+		parent = "."
+	}
+	dir, err := os.MkdirTemp(parent, ".bench-")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// BenchmarkAppend compares appends with a ceiling: the same compressed bytes in
+// groups of the same size, written and synced to a plain file.
+func BenchmarkAppend(b *testing.B) {
+	for _, goroutines := range []int{1, 64} {
+		b.Run(fmt.Sprintf("goroutines=%d", goroutines), func(b *testing.B) {
+			benchmarkAppend(b, goroutines, 4)
+		})
+	}
+	b.Run("goroutines=64/procs=1", func(b *testing.B) { benchmarkAppend(b, 64, 1) })
+}
+
+// appendRound is how many records are appended before the ceiling has its turn:
+// taking turns keeps the ratio fair while the disk's speed changes.
+const appendRound = 2000
+
+func benchmarkAppend(b *testing.B, goroutines, procs int) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+	records := make([][]byte, 512)
+	for i := range records {
+		records[i] = sampleRecord(i)
+	}
+	var groups []int64
+	var syncs, took, ceiling time.Duration
+	l, err := wal.Open(wal.Options{Dir: benchDir(b), Compression: wal.CompressionS2, OnCommit: func(c wal.Commit) {
+		groups = append(groups, c.Bytes)
+		syncs += c.Sync
+	}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	plain := newPlainFile(b)
+	b.SetBytes(int64(len(records[0])))
+	b.ResetTimer()
+	total := 0
+	for left := b.N; left > 0; left -= appendRound {
+		groups = groups[:0]
+		b.StartTimer()
+		took += appendAll(b, l, records, goroutines, min(left, appendRound))
+		b.StopTimer()
+		total += len(groups)
+		ceiling += plain.writeAndSync(b, groups)
+	}
+	b.ReportMetric(float64(ceiling)/float64(took), "ratio-to-ceiling")
+	b.ReportMetric(float64(b.N)/took.Seconds(), "records/s")
+	b.ReportMetric(float64(b.N)/float64(total), "records/group")
+	b.ReportMetric(float64(syncs)/float64(took), "share-in-sync")
+}
+
+// appendAll appends n records from several goroutines.
+func appendAll(b *testing.B, l *wal.Log, records [][]byte, goroutines, n int) time.Duration {
+	began := time.Now()
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1))
+				if i > n {
+					return
+				}
+				if _, err := l.Append(b.Context(), wal.Entry{Data: records[i%len(records)], Events: 10}); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return time.Since(began)
+}
+
+// plainFile is the ceiling's file.
+type plainFile struct {
+	*os.File
+	noise []byte
+}
+
+func newPlainFile(b *testing.B) plainFile {
+	f, err := os.Create(filepath.Join(benchDir(b), "ceiling"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { f.Close() })
+	noise := make([]byte, 8<<20)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	return plainFile{f, noise}
+}
+
+// writeAndSync writes groups of the given sizes, syncs after each, and returns
+// how long that takes.
+func (f plainFile) writeAndSync(b *testing.B, groups []int64) time.Duration {
+	began := time.Now()
+	for _, n := range groups {
+		if _, err := f.Write(f.noise[:n]); err != nil {
+			b.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return time.Since(began)
+}

@@ -1,0 +1,331 @@
+package waltest
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// Op is a kind of operation that a Disk counts and can fail.
+type Op string
+
+// The operations. Open includes the creation of a file.
+const (
+	Read     Op = "read"
+	Write    Op = "write"
+	Sync     Op = "sync"
+	Open     Op = "open"
+	Rename   Op = "rename"
+	Unlink   Op = "unlink"
+	SyncDir  Op = "sync directory"
+	Truncate Op = "truncate"
+	Allocate Op = "allocate"
+)
+
+// Ops are all operations that change something or make it durable.
+func Ops() []Op { return []Op{Write, Sync, Open, Rename, Unlink, SyncDir, Truncate} }
+
+// Fault fails operations of one kind.
+type Fault struct {
+	Op    Op
+	Nth   int           // which to fail, counted from when the fault is set; 1 is the next
+	Count int           // how many from there on; 0 is one, negative is all until Heal
+	Err   syscall.Errno // 0 is EIO
+	Short bool          // a failed write has written the first half
+}
+
+// Disk is a mounted faulty disk.
+type Disk struct {
+	mount   string
+	backing string
+
+	mu     sync.Mutex
+	fault  Fault
+	seen   int // operations of the fault's kind since it was set
+	counts map[Op]int
+	files  map[uint64]*media            // by inode of the backing file
+	names  map[string]map[string]uint64 // directory -> name -> inode, as synced
+}
+
+// media is what the disk has of one file.
+type media struct {
+	file   *os.File // to read it back; kept open so that its inode is not used again
+	stable []byte
+	dirty  []span // written since the last sync
+}
+
+type span struct{ from, to int64 }
+
+// Mount mounts a new, empty disk until the test ends.
+func Mount(t testing.TB) *Disk {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		missing(t, "mounting a faulty disk needs root")
+	}
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		missing(t, "mounting a faulty disk needs /dev/fuse: "+err.Error())
+	}
+	dir := t.TempDir()
+	d := &Disk{
+		mount:   filepath.Join(dir, "disk"),
+		backing: filepath.Join(dir, "backing"),
+		counts:  make(map[Op]int),
+		files:   make(map[uint64]*media),
+		names:   make(map[string]map[string]uint64),
+	}
+	for _, p := range []string{d.mount, d.backing} {
+		if err := os.Mkdir(p, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var st syscall.Stat_t
+	if err := syscall.Stat(d.backing, &st); err != nil {
+		t.Fatal(err)
+	}
+	root := &fs.LoopbackRoot{Path: d.backing, Dev: st.Dev}
+	root.NewNode = func(r *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
+		return &node{LoopbackNode: fs.LoopbackNode{RootData: r}, disk: d}
+	}
+	top := &node{LoopbackNode: fs.LoopbackNode{RootData: root}, disk: d}
+	root.RootNode = top
+	server, err := fs.Mount(d.mount, top, &fs.Options{MountOptions: fuse.MountOptions{
+		FsName: "faulty", Name: "faulty", DirectMountStrict: true, DisableXAttrs: true, MaxWrite: 1 << 20,
+	}})
+	if err != nil {
+		missing(t, "mounting a faulty disk: "+err.Error())
+	}
+	t.Cleanup(func() {
+		d.Heal()
+		if err := server.Unmount(); err != nil {
+			t.Errorf("unmount %s, is a file still open? %v", d.mount, err)
+			syscall.Unmount(d.mount, syscall.MNT_DETACH)
+		}
+		for _, m := range d.files {
+			m.file.Close()
+		}
+	})
+	return d
+}
+
+// missing ends a test that cannot run here.
+func missing(t testing.TB, why string) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
+
+// Dir is where the disk is mounted.
+func (d *Disk) Dir() string { return d.mount }
+
+// Inject sets the fault, in place of the one before.
+func (d *Disk) Inject(f Fault) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f.Err == 0 {
+		f.Err = syscall.EIO
+	}
+	if f.Count == 0 {
+		f.Count = 1
+	}
+	d.fault, d.seen = f, 0
+}
+
+// Heal takes the fault away.
+func (d *Disk) Heal() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fault = Fault{}
+}
+
+// Hits returns how often the fault has struck.
+func (d *Disk) Hits() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	hits := max(0, d.seen-d.fault.Nth+1)
+	if d.fault.Count > 0 {
+		hits = min(hits, d.fault.Count)
+	}
+	return hits
+}
+
+// Count returns how many operations of a kind there have been.
+func (d *Disk) Count(op Op) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.counts[op]
+}
+
+// begin counts an operation and returns the error to fail it with. The caller
+// holds mu.
+func (d *Disk) begin(op Op) syscall.Errno {
+	d.counts[op]++
+	if d.fault.Op != op {
+		return 0
+	}
+	d.seen++
+	if d.seen < d.fault.Nth || d.fault.Count > 0 && d.seen >= d.fault.Nth+d.fault.Count {
+		return 0
+	}
+	return d.fault.Err
+}
+
+// Crash returns a new folder with what the disk would hold if power were lost
+// now. What has been synced is there. Of the rest nothing is, if rng is nil;
+// else a part that rng chooses: each change of a directory by itself, and of a
+// file's new bytes a prefix, zeros in the place of some pages.
+//
+// A sync that failed has dropped what it was to write, although reading still
+// shows it: that is what Linux does.
+func (d *Disk) Crash(t testing.TB, rng *rand.Rand) string {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	to := t.TempDir()
+	if err := d.crashDir(d.backing, to, rng); err != nil {
+		t.Fatalf("crash: %v", err)
+	}
+	return to
+}
+
+func (d *Disk) crashDir(from, to string, rng *rand.Rand) error {
+	now, dirs, err := listInodes(from)
+	if err != nil {
+		return err
+	}
+	for _, name := range dirs { // folders are taken as durable; their entries are not
+		if err := os.Mkdir(filepath.Join(to, name), 0o755); err != nil {
+			return err
+		}
+		if err := d.crashDir(filepath.Join(from, name), filepath.Join(to, name), rng); err != nil {
+			return err
+		}
+	}
+	synced := d.names[from]
+	all := maps.Clone(now)
+	maps.Copy(all, synced)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		inode, there := synced[name]
+		if rng != nil && rng.IntN(2) == 0 {
+			inode, there = now[name]
+		}
+		if !there {
+			continue
+		}
+		left, err := d.files[inode].survivor(rng)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, name), left, 0o640)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// survivor returns what is left of a file.
+func (m *media) survivor(rng *rand.Rand) ([]byte, error) {
+	left := slices.Clone(m.stable)
+	if rng == nil || len(m.dirty) == 0 || rng.IntN(2) == 0 {
+		return left, nil
+	}
+	current, err := io.ReadAll(io.NewSectionReader(m.file, 0, 1<<40))
+	if err != nil || len(current) <= len(left) {
+		return left, err // cut since: what was synced is the interesting part
+	}
+	grown := current[:len(left)+rng.IntN(len(current)-len(left)+1)]
+	const page = 4096
+	for at := len(left); at < len(grown); at += page {
+		if rng.IntN(4) == 0 {
+			clear(grown[at:min(at+page, len(grown))])
+		}
+	}
+	return append(left, grown[len(left):]...), nil
+}
+
+// listInodes returns the files of a folder with their inodes, and its folders.
+func listInodes(dir string) (map[string]uint64, []string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	files := make(map[string]uint64)
+	var dirs []string
+	for _, e := range entries {
+		if e.IsDir() {
+			dirs = append(dirs, e.Name())
+			continue
+		}
+		info, err := e.Info()
+		if err != nil {
+			return nil, nil, err
+		}
+		files[e.Name()] = info.Sys().(*syscall.Stat_t).Ino
+	}
+	return files, dirs, nil
+}
+
+// created takes note of a file that has been opened with O_CREATE.
+func (d *Disk) created(inode uint64, path string) error {
+	if d.files[inode] != nil {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err == nil {
+		d.files[inode] = &media{file: f}
+	}
+	return err
+}
+
+// wrote takes note of bytes that are in the page cache.
+func (d *Disk) wrote(inode uint64, from, to int64) {
+	m := d.files[inode]
+	m.dirty = append(m.dirty, span{from, to})
+}
+
+// synced makes a file's new bytes durable.
+func (m *media) synced() error {
+	info, err := m.file.Stat()
+	if err != nil {
+		return err
+	}
+	size := info.Size()
+	if grow := size - int64(len(m.stable)); grow > 0 {
+		m.stable = append(m.stable, make([]byte, grow)...)
+	}
+	m.stable = m.stable[:size]
+	for _, s := range m.dirty {
+		s.to = min(s.to, size)
+		if s.from >= s.to {
+			continue
+		}
+		if _, err := m.file.ReadAt(m.stable[s.from:s.to], s.from); err != nil {
+			return fmt.Errorf("read back what was synced: %w", err)
+		}
+	}
+	m.dirty = nil
+	return nil
+}
+
+// dropped forgets a file's new bytes after a sync that failed.
+func (m *media) dropped() { m.dirty = nil }
+
+// syncedDir makes a folder's entries durable.
+func (d *Disk) syncedDir(path string) error {
+	files, _, err := listInodes(path)
+	if err == nil {
+		d.names[path] = files
+	}
+	return err
+}
