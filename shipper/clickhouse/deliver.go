@@ -33,7 +33,7 @@ type delivery struct {
 	server  *server
 	backoff shipper.Backoff
 	pace    time.Duration
-	buried  map[uint64]bool // of the plan under way
+	buried  []uint64 // seqs, of the plan under way
 }
 
 // deliver brings a block into the table.
@@ -62,7 +62,7 @@ func (d *delivery) deliver(ctx context.Context, b *block) error {
 	if err := d.feed.SavePlan(plan); err != nil {
 		return err
 	}
-	if d.sink.stats.unproven(srv) && b.rows() > 1 && d.feed.Replay() < b.first {
+	if d.sink.stats.unproven(srv) && b.rows() > 1 && d.feed.Replay() < b.first && !d.feed.Fill() {
 		return d.prove(ctx, srv, plan, b)
 	}
 	failure := d.send(ctx, srv, b, b.all(), plan.Token)
@@ -105,7 +105,7 @@ func (d *delivery) send(ctx context.Context, srv *server, b *block, rows []int, 
 func (d *delivery) advance(b *block) error {
 	var writes []shipper.Write
 	if len(d.buried) > 0 {
-		writes = append(writes, shipper.Write{Key: buriedKey})
+		writes = append(writes, shipper.Write{Key: d.buriedKey()})
 	}
 	if err := d.feed.Advance(b.last+1, writes...); err != nil {
 		return err

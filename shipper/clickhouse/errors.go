@@ -127,7 +127,7 @@ func explain(err error) error {
 			}
 		}
 		if m := viewInMessage.FindStringSubmatch(e.Message); m != nil {
-			out.view = strings.ReplaceAll(m[1], "`", "")
+			out.view = strings.TrimRight(strings.ReplaceAll(m[1], "`", ""), ".")
 		}
 		out.message = readable(e.Message, out.class != needsOperator && out.class != tableChanged)
 		return out

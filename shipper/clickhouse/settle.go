@@ -17,9 +17,20 @@ import (
 // the cursor pauses.
 const maxUnseen = 3
 
-// buriedKey is where the seqs buried out of the plan under way are kept, in
-// the same step as the dead letters themselves.
-const buriedKey = "buried"
+// buried is which seqs were buried out of the plan under way. It is durable
+// in the same step as the dead letters themselves.
+type buried struct {
+	Plan string   `json:"plan"` // its token
+	Seqs []uint64 `json:"seqs"` // ascending
+}
+
+// buriedKey is where that is kept. A fill has its own plan, and its own key.
+func (d *delivery) buriedKey() string {
+	if d.feed.Fill() {
+		return "buried-fill"
+	}
+	return "buried"
+}
 
 // attempt is the last insert of a plan.
 type attempt struct {
@@ -49,7 +60,7 @@ func (d *delivery) resume(ctx context.Context, plan shipper.Plan) error {
 	if err != nil {
 		return err
 	}
-	if err := d.loadBuried(); err != nil {
+	if err := d.loadBuried(plan); err != nil {
 		return err
 	}
 	pieces := split(batch)
@@ -159,7 +170,7 @@ func (d *delivery) missing(ctx context.Context, plan shipper.Plan, b *block, row
 		}
 		if err == nil {
 			return slices.DeleteFunc(slices.Clone(rows), func(row int) bool {
-				return have[b.seqs[row]] || d.buried[b.seqs[row]]
+				return have[b.seqs[row]] || slices.Contains(d.buried, b.seqs[row])
 			}), nil
 		}
 		var answered *serverError
@@ -245,7 +256,7 @@ func (t table) mayHaveExpired(received int64) bool {
 // way. It returns the last insert, so that settle goes on from there.
 func (d *delivery) sift(ctx context.Context, plan *shipper.Plan, b *block, refused attempt) (attempt, error) {
 	if len(refused.rows) == 1 {
-		return attempt{rows: refused.rows, token: refused.token}, d.bury(ctx, b, refused.rows[0], refused.err)
+		return attempt{rows: refused.rows, token: refused.token}, d.bury(ctx, *plan, b, refused.rows[0], refused.err)
 	}
 	base := plan.Token + ":" + nextRepair(plan)
 	plan.Attempts++
@@ -279,7 +290,7 @@ func (d *delivery) siftHalves(ctx context.Context, plan *shipper.Plan, b *block,
 			return last, nil
 		}
 		if len(half) == 1 {
-			err = d.bury(ctx, b, half[0], last.err)
+			err = d.bury(ctx, *plan, b, half[0], last.err)
 			last.err = nil
 		} else {
 			last, err = d.siftHalves(ctx, plan, b, base, last)
@@ -292,45 +303,38 @@ func (d *delivery) siftHalves(ctx context.Context, plan *shipper.Plan, b *block,
 }
 
 // bury gives a row to the dead letters; that it was is durable with them.
-func (d *delivery) bury(ctx context.Context, b *block, row int, cause error) error {
+func (d *delivery) bury(ctx context.Context, plan shipper.Plan, b *block, row int, cause error) error {
 	seq := b.seqs[row]
 	batch, err := d.feed.Read(ctx, seq, seq)
 	if err != nil {
 		return err
 	}
-	buried := []uint64{seq}
-	for s := range d.buried {
-		buried = append(buried, s)
-	}
-	slices.Sort(buried)
-	value, err := json.Marshal(buried)
+	seqs := append(slices.Clone(d.buried), seq)
+	slices.Sort(seqs)
+	value, err := json.Marshal(buried{plan.Token, seqs})
 	if err != nil {
 		return fmt.Errorf("encode buried seqs: %w", err)
 	}
 	var letters []shipper.DeadLetter
 	for _, e := range batch.Events {
-		letters = append(letters, shipper.NewDeadLetter(e, cause.Error(), 1))
+		letters = append(letters, shipper.NewDeadLetter(e, cause.Error(), plan.Attempts))
 	}
-	if err := d.feed.Bury(letters, shipper.Write{Key: buriedKey, Value: value}); err != nil {
+	if err := d.feed.Bury(letters, shipper.Write{Key: d.buriedKey(), Value: value}); err != nil {
 		return err
 	}
-	if d.buried == nil {
-		d.buried = map[uint64]bool{}
-	}
-	d.buried[seq] = true
+	d.buried = seqs
 	d.sink.opts.Logger.Warn("event refused by ClickHouse, kept as a dead letter", "seq", seq, "err", cause)
 	return nil
 }
 
-func (d *delivery) loadBuried() error {
-	return d.feed.Load(buriedKey, func(_ string, value []byte) error {
-		var seqs []uint64
-		if err := json.Unmarshal(value, &seqs); err != nil {
+func (d *delivery) loadBuried(plan shipper.Plan) error {
+	return d.feed.Load(d.buriedKey(), func(key string, value []byte) error {
+		var saved buried
+		if err := json.Unmarshal(value, &saved); err != nil {
 			return fmt.Errorf("decode buried seqs: %w", err)
 		}
-		d.buried = map[uint64]bool{}
-		for _, seq := range seqs {
-			d.buried[seq] = true
+		if key == d.buriedKey() && saved.Plan == plan.Token {
+			d.buried = saved.Seqs
 		}
 		return nil
 	})

@@ -1,0 +1,227 @@
+package clickhouse
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	driver "github.com/ClickHouse/clickhouse-go/v2"
+
+	"forebay/shipper"
+	"forebay/shipper/clickhouse/clickhousetest"
+)
+
+func TestExplain(t *testing.T) {
+	refuse := func(code int32, message string) error {
+		return fmt.Errorf("wrapped: %w", &driver.Exception{Code: code, Message: message})
+	}
+	for name, c := range map[string]struct {
+		err    error
+		class  class
+		view   string
+		has    string
+		hasNot string
+	}{
+		"unknown code":     {refuse(9999, "odd"), transient, "", "9999", "\n"},
+		"too many parts":   {refuse(252, "Too many parts (300)"), tooManyParts, "", "TOO_MANY_PARTS", "\n"},
+		"names of tables":  {refuse(60, "Table 'a.b' does not exist"), needsOperator, "", "'a.b'", "\n"},
+		"values in rows":   {refuse(72, "Cannot parse number 'secret\\'s': while"), badRow, "", "while", "secret"},
+		"values at length": {refuse(469, "Constraint `c` violated. Column values: x = secret"), badRow, "", "Constraint `c`", "secret"},
+		"a view":           {refuse(395, "Value is non-zero: while pushing to view default.`sums` (uuid)"), badRow, "default.sums", "view", "\n"},
+		"network":          {&url.Error{Op: "Post", URL: "http://user:secret@host/", Err: &net.OpError{Op: "dial", Err: errors.New("refused")}}, transient, "", "refused", "secret"},
+		"password file":    {fmt.Errorf("clickhouse: %w", &os.PathError{Op: "open", Path: "/p", Err: os.ErrNotExist}), needsOperator, "", "/p", "\n"},
+		"long":             {refuse(1, strings.Repeat("x", 10_000)), transient, "", "…", "\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := explain(c.err)
+			if got, _ := classify(err); got != c.class {
+				t.Errorf("class %v, want %v", got, c.class)
+			}
+			if view, _ := (attempt{err: err}).failedView(); view != c.view {
+				t.Errorf("view %q, want %q", view, c.view)
+			}
+			if text := err.Error(); !strings.Contains(text, c.has) || strings.Contains(text, c.hasNot) || len(text) > 2*maxMessage {
+				t.Errorf("%q should hold %q and not %q", text, c.has, c.hasNot)
+			}
+		})
+	}
+}
+
+// TestCodesAreDocumented compares the table in DELIVERY.md with the one in use.
+func TestCodesAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../DELIVERY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range codes {
+		if row := fmt.Sprintf("| %d | `%s` | %s |", c.number, c.name, c.class); !strings.Contains(string(page), row) {
+			t.Errorf("DELIVERY.md lacks the row %q", row)
+		}
+	}
+}
+
+// TestOperatorsErrors lets each run into the pause that names it, and some
+// out of it again by the act that the reason asks for.
+func TestOperatorsErrors(t *testing.T) {
+	server, o := startOld(t)
+	file := filepath.Join(t.TempDir(), "password")
+	write := func(password string) {
+		if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("wrong")
+	for name, c := range map[string]struct {
+		change func(*Options)
+		before string // SQL
+		says   string
+		mend   func()
+	}{
+		"wrong password": {
+			change: func(o *Options) { o.Username, o.PasswordFile = clickhousetest.PasswordUser, file },
+			says:   "mend the password file", mend: func() { write(clickhousetest.Password) },
+		},
+		"no such password file": {
+			change: func(o *Options) { o.PasswordFile = file + ".absent" }, says: "permissions of the file",
+		},
+		"unknown user":   {change: func(o *Options) { o.Username = "nobody" }, says: "shippers.clickhouse.username"},
+		"read-only user": {change: func(o *Options) { o.Username = clickhousetest.ReadOnlyUser }, says: "readonly = 0"},
+		"no table": {
+			change: func(o *Options) {}, before: "DROP TABLE events", says: "table default.events does not exist",
+			mend: func() { server.MustQuery(t, ownTable) },
+		},
+		"no column": {
+			change: func(o *Options) {}, before: "ALTER TABLE events DROP COLUMN event_type",
+			says: "run ALTER TABLE `default`.`events` ADD COLUMN `event_type` String",
+			mend: func() { server.MustQuery(t, "ALTER TABLE `default`.`events` ADD COLUMN `event_type` String") },
+		},
+		"incompatible column": {
+			change: func(o *Options) {}, before: "ALTER TABLE events MODIFY COLUMN timestamp String",
+			says: "run ALTER TABLE `default`.`events` MODIFY COLUMN `timestamp` DateTime",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server.MustQuery(t, "DROP TABLE IF EXISTS events")
+			server.MustQuery(t, ownTable)
+			if c.before != "" {
+				server.MustQuery(t, c.before)
+			}
+			r := newRig(t)
+			r.append(20)
+			own := o
+			c.change(&own)
+			r.start(own)
+			if got := r.paused(); !strings.Contains(got, c.says) {
+				t.Errorf("paused because %q, which does not say %q", got, c.says)
+			}
+			if c.mend != nil {
+				c.mend()
+				r.shipped()
+				wantEach(t, server, "", 20)
+			}
+		})
+	}
+}
+
+// TestTableLostAndChangedUnderway takes the table away, then a column, while
+// the cursor runs.
+func TestTableLostAndChangedUnderway(t *testing.T) {
+	bothEngines(t, func(t *testing.T, o Options, server oracle, _ string) {
+		r := newRig(t)
+		r.append(20)
+		r.start(o)
+		r.shipped()
+		server.MustQuery(t, "ALTER TABLE events DROP COLUMN route")
+		r.append(20)
+		if o.CreateTable {
+			if got, want := r.paused(), "run ALTER TABLE `default`.`events` ADD COLUMN `route` String CODEC(ZSTD(1))"; !strings.Contains(got, want) {
+				t.Errorf("paused because %q, which does not say %q", got, want)
+			}
+			server.MustQuery(t, "ALTER TABLE `default`.`events` ADD COLUMN `route` String CODEC(ZSTD(1))")
+		}
+		r.shipped() // an operator's table need not have that column
+		wantEach(t, server, "", 40)
+
+		server.MustQuery(t, "DROP TABLE events")
+		r.append(20)
+		if !o.CreateTable {
+			r.paused()
+			server.MustQuery(t, ownTable)
+		}
+		r.shipped()
+		if got := server.MustQuery(t, "SELECT count(), min(seq) FROM events"); got != "20\t41" {
+			t.Errorf("after the table came back it has %q", got)
+		}
+	})
+}
+
+func TestTooManyParts(t *testing.T) {
+	engine, o := startEngine(t)
+	r := newRig(t)
+	r.append(1)
+	r.start(o)
+	r.shipped()
+	engine.MustQuery(t, "SYSTEM STOP MERGES events")
+	engine.MustQuery(t, "ALTER TABLE events MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1")
+	r.append(10)
+	eventually(t, func() bool {
+		s := r.cursor.Status()
+		return s.State == shipper.Failing && strings.Contains(s.LastError, "TOO_MANY_PARTS")
+	}, func() string { return fmt.Sprintf("%+v", r.cursor.Status()) })
+	engine.MustQuery(t, "ALTER TABLE events RESET SETTING parts_to_throw_insert, parts_to_delay_insert")
+	engine.MustQuery(t, "SYSTEM START MERGES events")
+	r.shipped()
+	wantEach(t, engine, "", 11)
+}
+
+// TestServerAway ships through an outage that begins before the first event.
+func TestServerAway(t *testing.T) {
+	bothEngines(t, func(t *testing.T, o Options, server oracle, final string) {
+		if err := server.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		r := newRig(t)
+		r.append(50)
+		r.start(o)
+		eventually(t, func() bool { return r.cursor.Status().State == shipper.Failing }, func() string { return "not failing" })
+		if err := server.Restart(); err != nil {
+			t.Fatal(err)
+		}
+		r.shipped()
+		if s := r.cursor.Status(); s.State != shipper.Running {
+			t.Errorf("state %q after the outage", s.State)
+		}
+		wantEach(t, server, final, 50)
+	})
+}
+
+// TestFailedView: the view fails after its table has the rows.
+func TestFailedView(t *testing.T) {
+	bothEngines(t, func(t *testing.T, o Options, server oracle, _ string) {
+		r := newRig(t)
+		r.append(20)
+		r.start(o)
+		r.shipped()
+		server.MustQuery(t, "CREATE MATERIALIZED VIEW sums ENGINE = MergeTree() ORDER BY n AS SELECT throwIf(seq = 27) AS n FROM events")
+		r.append(20)
+		got := r.paused()
+		if !strings.Contains(got, "materialized view default.sums failed") || !strings.Contains(got, "seqs 21 to 40") {
+			t.Errorf("paused because %q", got)
+		}
+		if dead := r.cursor.Status().Dead; dead != 0 {
+			t.Errorf("%d dead letters because of a view", dead)
+		}
+		server.MustQuery(t, "DROP TABLE sums")
+		if err := r.cursor.Resume(t.Context(), shipper.Command{}); err != nil {
+			t.Fatal(err)
+		}
+		r.append(20)
+		r.shipped()
+		wantEach(t, server, "", 60)
+	})
+}
