@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -225,5 +226,33 @@ func TestServer(t *testing.T) {
 	}
 	if err := open(ReadOnlyUser, "").Exec(t.Context(), "CREATE TABLE x (n UInt8) ENGINE = Log"); !errors.As(err, &exception) || exception.Code != 164 {
 		t.Errorf("a read-only user's CREATE gave %v, want code 164", err)
+	}
+}
+
+// TestEngineConcurrentInserts sends every block twice from many clients at once: a token that leaked from one request
+// into another would lose rows, one that got lost would double them.
+func TestEngineConcurrentInserts(t *testing.T) {
+	const clients, blocks, rows = 12, 6, 50
+	engine := StartEngine(t)
+	engine.MustQuery(t, createEvents)
+	var running sync.WaitGroup
+	for client := range uint64(clients) {
+		conn := openHTTP(t, engine.Addr(), clickhouse.CompressionLZ4)
+		running.Go(func() {
+			for block := range uint64(blocks) {
+				first := (client*blocks+block)*rows + 1
+				for range 2 {
+					if err := insert(t.Context(), conn, first, first+rows-1, fmt.Sprint("token-", first)); err != nil {
+						t.Errorf("client %d, block %d: %v", client, block, err)
+						return
+					}
+				}
+			}
+		})
+	}
+	running.Wait()
+	want := fmt.Sprintf("%d\t%d", clients*blocks*rows, clients*blocks*rows)
+	if got := engine.MustQuery(t, "SELECT count(), uniqExact(seq) FROM events"); got != want {
+		t.Errorf("rows and seqs: %q, want %q", got, want)
 	}
 }
