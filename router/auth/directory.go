@@ -4,7 +4,6 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,9 +22,10 @@ type Directory struct {
 
 // snapshot is immutable once it is published.
 type snapshot struct {
-	keys      []Key          // ascending by digest, so that equal prefixes are neighbours
-	first     map[uint64]int // digest prefix → index of the first key that has it
-	refreshed time.Time      // when the source last said that this is the set
+	keys      []Key
+	first     map[uint64]int32 // digest prefix → one key that has it
+	next      []int32          // for each key: another with its prefix, or -1
+	refreshed time.Time        // when the source last said that this is the set
 }
 
 // NewDirectory makes an empty directory. Once its source has not confirmed the
@@ -44,15 +44,8 @@ func (d *Directory) Lookup(digest Digest) (key Key, known bool) {
 	if d.stale(s) {
 		return Key{}, false
 	}
-	prefix := digestPrefix(digest)
-	i, ok := s.first[prefix]
-	if !ok {
-		return Key{}, false
-	}
-	for ; i < len(s.keys) && digestPrefix(s.keys[i].Digest) == prefix; i++ {
-		if subtle.ConstantTimeCompare(s.keys[i].Digest[:], digest[:]) == 1 {
-			return s.keys[i], true
-		}
+	if i := s.find(digest); i >= 0 {
+		return s.keys[i], true
 	}
 	return Key{}, false
 }
@@ -83,8 +76,7 @@ func (d *Directory) Confirm() {
 	d.current.Store(&s)
 }
 
-// Keys returns the set, ascending by digest, and when it was last true. The
-// caller must not change it.
+// Keys returns the set and when it was last true. The caller must not change it.
 func (d *Directory) Keys() ([]Key, time.Time) {
 	s := d.current.Load()
 	return s.keys, s.refreshed
@@ -115,19 +107,38 @@ func age(s *snapshot) time.Duration {
 }
 
 func newSnapshot(keys []Key, at time.Time) *snapshot {
-	slices.SortStableFunc(keys, func(a, b Key) int { return a.Digest.Compare(b.Digest) })
-	kept := keys[:0]
-	for i, key := range keys {
-		if i+1 < len(keys) && keys[i+1].Digest == key.Digest {
+	s := &snapshot{
+		keys: keys[:0], refreshed: at,
+		first: make(map[uint64]int32, len(keys)), next: make([]int32, 0, len(keys)),
+	}
+	for _, key := range keys {
+		if i := s.find(key.Digest); i >= 0 {
+			s.keys[i] = key
 			continue
 		}
-		kept = append(kept, key)
+		prefix, next := digestPrefix(key.Digest), int32(-1)
+		if other, shared := s.first[prefix]; shared {
+			next = other
+		}
+		s.first[prefix] = int32(len(s.keys))
+		s.keys = append(s.keys, key)
+		s.next = append(s.next, next)
 	}
-	first := make(map[uint64]int, len(kept))
-	for i := len(kept) - 1; i >= 0; i-- {
-		first[digestPrefix(kept[i].Digest)] = i
+	return s
+}
+
+// find returns the index of the key with this digest, -1 if there is none.
+func (s *snapshot) find(digest Digest) int32 {
+	i, ok := s.first[digestPrefix(digest)]
+	if !ok {
+		return -1
 	}
-	return &snapshot{keys: kept, first: first, refreshed: at}
+	for ; i >= 0; i = s.next[i] {
+		if subtle.ConstantTimeCompare(s.keys[i].Digest[:], digest[:]) == 1 {
+			return i
+		}
+	}
+	return -1
 }
 
 // digestPrefix is what the map is keyed by. Its comparison may leak, in time,

@@ -214,11 +214,7 @@ func openStore(t testing.TB, dsn string) *postgres.Store {
 // follow runs a source until the test ends.
 func follow(t testing.TB, opts postgres.Options, dir *auth.Directory) *postgres.Source {
 	t.Helper()
-	opts.Logger = slog.New(slog.DiscardHandler)
-	source, err := postgres.NewSource(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	source := newSource(t, opts)
 	t.Cleanup(run(t, source, dir))
 	return source
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"math/big"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,13 +13,17 @@ import (
 
 const columns = "key_sha256, project, requests_per_second, burst, strict, origins, expires_at, revoked_at"
 
-// scanKey reads a row of columns. It does not judge what the row says.
-func scanKey(row pgx.CollectableRow) (auth.Key, error) {
+// collectKey is scanKey for a row of nothing but columns.
+func collectKey(row pgx.CollectableRow) (auth.Key, error) { return scanKey(row) }
+
+// scanKey reads a row of columns, and what follows them into more. It does not
+// judge what the row says.
+func scanKey(row pgx.CollectableRow, more ...any) (auth.Key, error) {
 	var key auth.Key
 	var digest []byte
 	var expiresAt, revokedAt *time.Time
-	err := row.Scan(&digest, &key.Project, &key.RequestsPerSecond, &key.Burst, &key.Strict, &key.Origins, &expiresAt, &revokedAt)
-	if err != nil {
+	into := []any{&digest, &key.Project, &key.RequestsPerSecond, &key.Burst, &key.Strict, &key.Origins, &expiresAt, &revokedAt}
+	if err := row.Scan(append(into, more...)...); err != nil {
 		return auth.Key{}, err
 	}
 	copy(key.Digest[:], digest)
@@ -49,15 +54,23 @@ func nullable(t time.Time) *time.Time {
 	return &t
 }
 
-// fingerprintQuery changes with any change of the table, also one that no trigger
-// saw, and is the same on each of its replicas. It costs the server a scan and the
-// network nothing.
-const fingerprintQuery = "SELECT count(*) || ':' || coalesce(sum(hashtextextended(t::text, 0)), 0) FROM forebay_api_keys t"
+// The fingerprint of the table changes with any change of it, also one that no
+// trigger saw, and is the same on each of its replicas. It costs the server a scan
+// and the network nothing. PostgreSQL has had the function since version 14.
+const (
+	rowHash          = "hash_record_extended(t, 0)"
+	fingerprintQuery = "SELECT count(*), coalesce(sum(" + rowHash + "), 0)::text FROM forebay_api_keys t"
+	loadQuery        = "SELECT " + columns + ", " + rowHash + " FROM forebay_api_keys t"
+)
 
-func fingerprint(ctx context.Context, q querier) (content string, err error) {
-	err = q.QueryRow(ctx, fingerprintQuery).Scan(&content)
-	return content, err
+func fingerprint(ctx context.Context, conn *pgx.Conn) (string, error) {
+	var count int
+	var sum string
+	err := conn.QueryRow(ctx, fingerprintQuery).Scan(&count, &sum)
+	return joinFingerprint(count, sum), err
 }
+
+func joinFingerprint(rows int, sum string) string { return fmt.Sprintf("%d:%s", rows, sum) }
 
 // keySet is the whole table at one moment.
 type keySet struct {
@@ -66,42 +79,35 @@ type keySet struct {
 	refused error // why some rows are not in keys; nil: all are
 }
 
-// load reads the table and its fingerprint from one snapshot.
-func load(ctx context.Context, conn *pgx.Conn) (set keySet, err error) {
-	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err = pgx.BeginTxFunc(ctx, conn, snapshot, func(tx pgx.Tx) error {
-		if set.content, err = fingerprint(ctx, tx); err != nil {
-			return err
-		}
-		rows, err := tx.Query(ctx, "SELECT "+columns+" FROM forebay_api_keys")
-		if err != nil {
-			return err
-		}
-		set.keys, set.refused, err = collectValid(rows)
-		return err
-	})
-	return set, err
-}
-
-// collectValid leaves out rows that are no valid keys: one bad row, entered by
-// hand, must not keep the others from being revoked.
-func collectValid(rows pgx.Rows) (keys []auth.Key, refused, err error) {
+// load reads the table, and its fingerprint with it, so that they are of the same
+// moment. Rows that are no valid keys are left out: one bad row, entered by hand,
+// must not keep others from being revoked.
+func load(ctx context.Context, conn *pgx.Conn) (keySet, error) {
+	rows, err := conn.Query(ctx, loadQuery)
+	if err != nil {
+		return keySet{}, err
+	}
 	defer rows.Close()
-	count := 0
+	var set keySet
+	var sum big.Int
+	count, refused := 0, 0
 	for rows.Next() {
-		key, err := scanKey(rows)
+		var hash int64
+		key, err := scanKey(rows, &hash)
 		if err != nil {
-			return nil, nil, err
+			return keySet{}, err
 		}
+		if count++; count > auth.MaxKeys {
+			return keySet{}, fmt.Errorf("forebay_api_keys has more than the %d keys that a node takes", auth.MaxKeys)
+		}
+		sum.Add(&sum, big.NewInt(hash))
 		if err := key.Validate(); err != nil {
-			count++
-			refused = fmt.Errorf("%d rows of forebay_api_keys are not used; one is key %s: %w", count, key.ID, err)
+			refused++
+			set.refused = fmt.Errorf("%d rows of forebay_api_keys are not used; one is key %s: %w", refused, key.ID, err)
 			continue
 		}
-		if len(keys) == auth.MaxKeys {
-			return nil, nil, fmt.Errorf("forebay_api_keys has more than the %d keys that a node takes", auth.MaxKeys)
-		}
-		keys = append(keys, key)
+		set.keys = append(set.keys, key)
 	}
-	return keys, refused, rows.Err()
+	set.content = joinFingerprint(count, sum.String())
+	return set, rows.Err()
 }

@@ -37,7 +37,7 @@ const (
 	maxBackoff   = 10 * time.Second
 	// minPause is left between two looks at the table however many notifications
 	// come; it is longer if a look takes longer, so that at most half the time goes into it.
-	minPause = 100 * time.Millisecond
+	minPause = 10 * time.Millisecond
 	// saveInterval is how far the cached copy's age may be behind the truth.
 	saveInterval = 10 * time.Minute
 )
@@ -152,8 +152,9 @@ func (s *Source) follow(ctx context.Context, dir *auth.Directory) (worked bool, 
 	}
 	for {
 		begin := time.Now()
+		told := changed
 		changed = false // before looking: what comes meanwhile asks for another look
-		if err := s.refresh(ctx, conn, dir); err != nil {
+		if err := s.refresh(ctx, conn, dir, told); err != nil {
 			return worked, err
 		}
 		worked = true
@@ -195,25 +196,28 @@ func (s *Source) awaitChange(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// refresh reads the table again if it is another than the directory's.
-func (s *Source) refresh(ctx context.Context, conn *pgx.Conn, dir *auth.Directory) error {
+// refresh brings the directory up to the table. Told of a change it reads the
+// table at once; otherwise it asks first whether there was one.
+func (s *Source) refresh(ctx context.Context, conn *pgx.Conn, dir *auth.Directory, told bool) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	content, err := fingerprint(ctx, conn)
-	if err != nil {
-		return fmt.Errorf("look for changed keys: %w", hint(err))
-	}
-	if content == s.content {
-		dir.Confirm()
-		if time.Since(s.saved) > saveInterval {
-			s.save(dir)
+	if !told && s.content != "" {
+		content, err := fingerprint(ctx, conn)
+		if err != nil {
+			return fmt.Errorf("look for changed keys: %w", hint(err))
 		}
-		s.report(nil)
-		return nil
+		if content == s.content {
+			s.confirm(dir)
+			return nil
+		}
 	}
 	set, err := load(ctx, conn)
 	if err != nil {
 		return fmt.Errorf("read the keys: %w", hint(err))
+	}
+	if set.content == s.content {
+		s.confirm(dir)
+		return nil
 	}
 	if err := dir.Replace(set.keys); err != nil {
 		return err
@@ -226,6 +230,15 @@ func (s *Source) refresh(ctx context.Context, conn *pgx.Conn, dir *auth.Director
 	s.save(dir)
 	s.report(nil)
 	return nil
+}
+
+// confirm notes that the directory is as the table.
+func (s *Source) confirm(dir *auth.Directory) {
+	dir.Confirm()
+	if time.Since(s.saved) > saveInterval {
+		s.save(dir)
+	}
+	s.report(nil)
 }
 
 // save puts the directory's keys into the cache, with the time at which they were true.

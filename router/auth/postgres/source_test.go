@@ -1,0 +1,297 @@
+package postgres_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"forebay/router/auth"
+	"forebay/router/auth/postgres"
+	"forebay/router/auth/postgres/postgrestest"
+)
+
+func TestChangesReachTheDirectory(t *testing.T) {
+	server := postgrestest.Start(t)
+	store, ctx := openStore(t, server.DSN()), t.Context()
+	key := newKey("shop")
+	if err := store.Create(ctx, key); err != nil {
+		t.Fatal(err)
+	}
+	dir := auth.NewDirectory(0)
+	// Without a sweep, so that it is the notification that counts.
+	source := follow(t, postgres.Options{DSN: server.DSN(), SweepInterval: 24 * time.Hour}, dir)
+	eventually(t, "the key is known", func() bool { return state(dir, key) == auth.Active })
+
+	exec(t, server.DSN(), "UPDATE forebay_api_keys SET requests_per_second = 7, burst = 9")
+	eventually(t, "the limits are the new ones", func() bool {
+		found, _ := dir.Lookup(key.Digest)
+		return found.RequestsPerSecond == 7 && found.Burst == 9
+	})
+	next := newKey("").Digest
+	if _, _, err := store.Rotate(ctx, key.ID, next, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "both keys of a rotation are known", func() bool {
+		return state(dir, key) == auth.Active && state(dir, auth.Key{Digest: next}) == auth.Active
+	})
+	if _, err := store.Revoke(ctx, key.ID); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the key is revoked", func() bool { return state(dir, key) == auth.Revoked })
+	exec(t, server.DSN(), "TRUNCATE forebay_api_keys")
+	eventually(t, "no key is known", func() bool { return dir.Len() == 0 })
+	if s := source.Stats(); !s.Connected || s.LastError != "" || s.Reloads < 5 {
+		t.Errorf("stats %+v, want connected and at least five reloads", s)
+	}
+}
+
+func TestSweepFindsWhatNoNotificationTold(t *testing.T) {
+	server := postgrestest.Start(t)
+	store := openStore(t, server.DSN())
+	key := newKey("shop")
+	if err := store.Create(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	pooler := startProxy(t, server.Addr())
+	pooler.mute = true
+	dir := auth.NewDirectory(0)
+	source := follow(t, postgres.Options{DSN: server.DSNAt(pooler.addr()), SweepInterval: 50 * time.Millisecond}, dir)
+	eventually(t, "the key is known", func() bool { return state(dir, key) == auth.Active })
+	if _, err := store.Revoke(t.Context(), key.ID); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the key is revoked", func() bool { return state(dir, key) == auth.Revoked })
+	eventually(t, "a notification was swallowed", func() bool { return pooler.swallowed.Load() > 0 })
+
+	// A change that fires no trigger either.
+	exec(t, server.DSN(), "ALTER TABLE forebay_api_keys DISABLE TRIGGER ALL; UPDATE forebay_api_keys SET revoked_at = NULL")
+	eventually(t, "the key is active again", func() bool { return state(dir, key) == auth.Active })
+
+	before := dir.Refreshed()
+	reloads := source.Stats().Reloads
+	eventually(t, "the unchanged set is confirmed", func() bool { return dir.Refreshed().After(before) })
+	if got := source.Stats().Reloads; got != reloads {
+		t.Errorf("the unchanged table was read again %d times", got-reloads)
+	}
+}
+
+func TestKeysOutliveTheServer(t *testing.T) {
+	server := postgrestest.Start(t)
+	kept, withdrawn := newKey("shop"), newKey("blog")
+	if err := errors.Join(openStore(t, server.DSN()).Create(t.Context(), kept), openStore(t, server.DSN()).Create(t.Context(), withdrawn)); err != nil {
+		t.Fatal(err)
+	}
+	proxy := startProxy(t, server.Addr())
+	dir := auth.NewDirectory(time.Hour)
+	source := follow(t, postgres.Options{DSN: server.DSNAt(proxy.addr())}, dir)
+	eventually(t, "the keys are known", func() bool { return dir.Len() == 2 })
+	want := auth.Active
+	for _, end := range []func(){server.Kill, server.Stop} {
+		end()
+		eventually(t, "the source is not connected", func() bool { return !source.Stats().Connected })
+		proxy.refuse(true)
+		server.Restart()
+		exec(t, server.DSN(), "UPDATE forebay_api_keys SET revoked_at = CASE WHEN revoked_at IS NULL THEN now() END WHERE key_sha256 = $1", withdrawn.Digest[:])
+		if state(dir, kept) != auth.Active || state(dir, withdrawn) != want {
+			t.Fatal("the keys are not as they were when the server went")
+		}
+		if s := source.Stats(); s.LastError == "" || strings.Contains(s.LastError, server.Password()) || strings.Contains(s.LastError, "\n") {
+			t.Errorf("last error %q, want one line without the password", s.LastError)
+		}
+		proxy.refuse(false)
+		want = map[auth.State]auth.State{auth.Active: auth.Revoked, auth.Revoked: auth.Active}[want]
+		eventually(t, "what changed meanwhile is known", func() bool { return state(dir, withdrawn) == want })
+		if s := source.Stats(); !s.Connected || s.LastError != "" || state(dir, kept) != auth.Active {
+			t.Errorf("stats %+v, other key %v", s, state(dir, kept))
+		}
+	}
+}
+
+func TestNodeStartsFromTheCacheWhilePostgreSQLIsGone(t *testing.T) {
+	server := postgrestest.Start(t)
+	key := newKey("shop")
+	if err := openStore(t, server.DSN()).Create(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	cache := &memoryCache{}
+	source, dir := newSource(t, postgres.Options{DSN: server.DSN(), Cache: cache}), auth.NewDirectory(0)
+	stop := run(t, source, dir)
+	eventually(t, "the key is known", func() bool { return state(dir, key) == auth.Active })
+	eventually(t, "the key is cached", func() bool { keys, _, _ := cache.LoadKeys(); return len(keys) == 1 })
+	stop()
+	if _, at, _ := cache.LoadKeys(); !at.Equal(dir.Refreshed()) {
+		t.Errorf("cached as of %v, want the last confirmation, %v", at, dir.Refreshed())
+	}
+	server.Kill()
+
+	source, dir = newSource(t, postgres.Options{DSN: server.DSN(), Cache: cache}), auth.NewDirectory(0)
+	if err := source.Load(dir); err != nil || state(dir, key) != auth.Active {
+		t.Fatalf("after Load: %v, %v", err, state(dir, key))
+	}
+	stop = run(t, source, dir)
+	defer stop()
+	eventually(t, "the source says that it is not connected", func() bool { return source.Stats().LastError != "" })
+	if state(dir, key) != auth.Active || source.Stats().Connected {
+		t.Errorf("key %v, stats %+v", state(dir, key), source.Stats())
+	}
+	server.Restart()
+	exec(t, server.DSN(), "UPDATE forebay_api_keys SET revoked_at = now()")
+	eventually(t, "the key is revoked", func() bool { return state(dir, key) == auth.Revoked })
+	eventually(t, "the revocation is cached", func() bool { keys, _, _ := cache.LoadKeys(); return !keys[0].RevokedAt.IsZero() })
+}
+
+func TestCachedKeysAreNotBelievedForEver(t *testing.T) {
+	server := postgrestest.Start(t)
+	key := newKey("shop")
+	if err := openStore(t, server.DSN()).Create(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	server.Stop()
+	cache := &memoryCache{keys: []auth.Key{key}, at: time.Now().Add(-8 * 24 * time.Hour)}
+	dir := auth.NewDirectory(7 * 24 * time.Hour)
+	source := follow(t, postgres.Options{DSN: server.DSN(), Cache: cache}, dir)
+	eventually(t, "the source says that it is not connected", func() bool { return source.Stats().LastError != "" })
+	if state(dir, key) != auth.Unknown || !dir.Stale() || dir.Age() < 8*24*time.Hour {
+		t.Fatalf("key %v, stale %v, age %v; want it unknown for its age", state(dir, key), dir.Stale(), dir.Age())
+	}
+	server.Restart()
+	eventually(t, "the key is active", func() bool { return state(dir, key) == auth.Active && !dir.Stale() })
+}
+
+func TestCacheThatFailsStopsNothing(t *testing.T) {
+	server := postgrestest.Start(t)
+	key := newKey("shop")
+	if err := openStore(t, server.DSN()).Create(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	cache := &memoryCache{fault: errors.New("no space")}
+	dir := auth.NewDirectory(0)
+	source := follow(t, postgres.Options{DSN: server.DSN(), Cache: cache, SweepInterval: 50 * time.Millisecond}, dir)
+	eventually(t, "the fault is told", func() bool { return strings.Contains(source.Stats().LastError, "no space") })
+	if state(dir, key) != auth.Active || !source.Stats().Connected {
+		t.Errorf("key %v, stats %+v", state(dir, key), source.Stats())
+	}
+	cache.mend()
+	eventually(t, "the keys are cached after all", func() bool { keys, _, _ := cache.LoadKeys(); return len(keys) == 1 })
+	eventually(t, "no fault is told any more", func() bool { return source.Stats().LastError == "" })
+}
+
+func TestBadRowAndMissingTableLeaveTheKeys(t *testing.T) {
+	server := postgrestest.Start(t)
+	dir := auth.NewDirectory(0)
+	source := follow(t, postgres.Options{DSN: server.DSN()}, dir)
+	eventually(t, "the missing table is told", func() bool { return strings.Contains(source.Stats().LastError, "forebay keys") })
+
+	good, bad := newKey("shop"), newKey("control\ncharacter")
+	store := openStore(t, server.DSN())
+	if err := store.Create(t.Context(), good); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, server.DSN(), "INSERT INTO forebay_api_keys (key_sha256, project) VALUES ($1, $2)", bad.Digest[:], bad.Project)
+	eventually(t, "the good key is known", func() bool { return state(dir, good) == auth.Active })
+	eventually(t, "the bad row is told", func() bool { return strings.Contains(source.Stats().LastError, bad.ID) })
+	if state(dir, bad) != auth.Unknown || !source.Stats().Connected {
+		t.Errorf("bad key %v, stats %+v", state(dir, bad), source.Stats())
+	}
+	exec(t, server.DSN(), "ALTER TABLE forebay_api_keys RENAME TO elsewhere")
+	exec(t, server.DSN(), "NOTIFY forebay_api_keys")
+	eventually(t, "the missing table is told again", func() bool { return !source.Stats().Connected })
+	if state(dir, good) != auth.Active {
+		t.Error("the keys went with the table")
+	}
+}
+
+func TestHundredThousandKeysLoad(t *testing.T) {
+	server := postgrestest.Start(t)
+	keys := make([]auth.Key, 100_000)
+	for i := range keys {
+		keys[i] = newKey(fmt.Sprint("project-", i%1000))
+		keys[i].Origins = []string{"https://shop.example"}
+	}
+	begin := time.Now()
+	if added, err := openStore(t, server.DSN()).Import(t.Context(), keys); err != nil || added != len(keys) {
+		t.Fatalf("Import = %d, %v", added, err)
+	}
+	t.Logf("import: %v", time.Since(begin))
+	dir := auth.NewDirectory(0)
+	begin = time.Now()
+	follow(t, postgres.Options{DSN: server.DSN()}, dir)
+	eventually(t, "all keys are known", func() bool { return dir.Len() == len(keys) })
+	t.Logf("load: %v", time.Since(begin))
+	for _, key := range keys {
+		if state(dir, key) != auth.OriginRefused {
+			t.Fatalf("key %s is %v", key.ID, state(dir, key))
+		}
+	}
+	last := keys[len(keys)-1]
+	begin = time.Now()
+	if _, err := openStore(t, server.DSN()).Revoke(t.Context(), last.ID); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "one of them is revoked", func() bool { return state(dir, last) == auth.Revoked })
+	t.Logf("revoke: %v", time.Since(begin))
+}
+
+func BenchmarkRevocationReachesTheDirectory(b *testing.B) {
+	server := postgrestest.Start(b)
+	store := openStore(b, server.DSN())
+	dir := auth.NewDirectory(0)
+	follow(b, postgres.Options{DSN: server.DSN(), SweepInterval: 24 * time.Hour}, dir)
+	for b.Loop() {
+		b.StopTimer()
+		key := newKey("shop")
+		if err := store.Create(b.Context(), key); err != nil {
+			b.Fatal(err)
+		}
+		eventually(b, "the key is known", func() bool { return state(dir, key) == auth.Active })
+		b.StartTimer()
+		if _, err := store.Revoke(b.Context(), key.ID); err != nil {
+			b.Fatal(err)
+		}
+		eventually(b, "the key is revoked", func() bool { return state(dir, key) == auth.Revoked })
+	}
+}
+
+func newSource(t testing.TB, opts postgres.Options) *postgres.Source {
+	t.Helper()
+	opts.Logger = slog.New(slog.DiscardHandler)
+	source, err := postgres.NewSource(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return source
+}
+
+// memoryCache is a cache that can fail.
+type memoryCache struct {
+	mu    sync.Mutex
+	keys  []auth.Key
+	at    time.Time
+	fault error
+}
+
+func (c *memoryCache) LoadKeys() ([]auth.Key, time.Time, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]auth.Key(nil), c.keys...), c.at, c.fault
+}
+
+func (c *memoryCache) SaveKeys(keys []auth.Key, at time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fault != nil {
+		return c.fault
+	}
+	c.keys, c.at = append([]auth.Key(nil), keys...), at
+	return nil
+}
+
+func (c *memoryCache) mend() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fault = nil
+}
