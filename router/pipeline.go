@@ -70,6 +70,9 @@ func (r *Router) ingest(p *passage) {
 	r.tally.decoded(p.key.Project, len(batch.Events))
 	r.begin(p, batch)
 
+	// Privacy: every key and string of every event.
+	r.inspect(p, batch)
+
 	// Dedupe: reserve the idempotency keys that nobody has.
 	reservation := r.reserve(p, batch)
 	defer reservation.Release() // does nothing after Commit

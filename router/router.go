@@ -17,6 +17,7 @@ import (
 	"forebay/router/auth"
 	"forebay/router/dedupe"
 	"forebay/router/event"
+	"forebay/router/privacy"
 	"forebay/wal"
 )
 
@@ -65,6 +66,10 @@ type Options struct {
 	// MiB each; default GOMAXPROCS. Others wait.
 	Decompressors int
 
+	// Privacy judges the keys and strings of events. Default: every detector
+	// drops.
+	Privacy *privacy.Checker
+
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 
@@ -106,6 +111,8 @@ type Router struct {
 	inFlight      atomic.Int64
 	tally         *tally
 	tap           *tap
+	privacy       *privacy.Checker
+	findings      findings
 }
 
 // New makes a router. The error names the option that is missing or out of
@@ -114,7 +121,9 @@ func New(opts Options) (*Router, error) {
 	if opts.Log == nil || opts.Keys == nil || opts.Limiter == nil || opts.Window == nil {
 		return nil, errors.New("router: Log, Keys, Limiter and Window are required")
 	}
-	opts.setDefaults()
+	if err := opts.setDefaults(); err != nil {
+		return nil, err
+	}
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
@@ -126,6 +135,7 @@ func New(opts Options) (*Router, error) {
 		headers:        newFixedHeaders(), replyOK: []byte(replyOK),
 		decompressors: newDecompressors(opts.Decompressors),
 		tally:         newTally(), tap: newTap(),
+		privacy: opts.Privacy,
 	}
 	r.buffers.limit = opts.MaxBytes
 	r.passages.New = func() any { return new(passage) }
@@ -148,7 +158,7 @@ const (
 	maxWireBytes       = 64 << 20
 )
 
-func (o *Options) setDefaults() {
+func (o *Options) setDefaults() (err error) {
 	if o.WireBytes == 0 {
 		o.WireBytes = defaultWireBytes
 	}
@@ -170,6 +180,10 @@ func (o *Options) setDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Privacy == nil {
+		o.Privacy, err = privacy.New(privacy.Options{})
+	}
+	return err
 }
 
 func (o *Options) validate() error {
@@ -223,6 +237,11 @@ func (r *Router) Tally() Tally { return r.tally.snapshot() }
 // Restore adds the figures that an earlier process saved, so that they go on
 // from there. Call it before the first request.
 func (r *Router) Restore(saved Tally) { r.tally.restore(saved) }
+
+// Findings returns how many events each privacy detector has found something
+// in: those that it dropped, and those that it only reported. An event can
+// count for several detectors.
+func (r *Router) Findings() []Finding { return r.findings.list() }
 
 // Drops returns up to n of the last drops, the oldest first; at most 1,000 are
 // kept.

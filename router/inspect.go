@@ -1,0 +1,100 @@
+package router
+
+import (
+	"sync/atomic"
+
+	"forebay/router/event"
+	"forebay/router/privacy"
+)
+
+// Finding counts the events in which a privacy detector found something, since
+// the router was made.
+type Finding struct {
+	Detector string `json:"detector"`
+	Dropped  uint64 `json:"dropped"`  // events refused for it
+	Reported uint64 `json:"reported"` // events let through, as the operator chose
+}
+
+// findings counts by detector.
+type findings struct {
+	dropped, reported [privacy.DetectorCount]atomic.Uint64
+}
+
+func (f *findings) add(found, drops privacy.Set) {
+	for d := range privacy.DetectorCount {
+		switch {
+		case !found.Has(d):
+		case drops.Has(d):
+			f.dropped[d].Add(1)
+		default:
+			f.reported[d].Add(1)
+		}
+	}
+}
+
+func (f *findings) list() []Finding {
+	all := make([]Finding, privacy.DetectorCount)
+	for d := range privacy.DetectorCount {
+		all[d] = Finding{Detector: d.String(), Dropped: f.dropped[d].Load(), Reported: f.reported[d].Load()}
+	}
+	return all
+}
+
+// inspect refuses the events that hold personal data. What the sender says
+// about itself is stored with every event, so it is inspected too.
+func (r *Router) inspect(p *passage, batch *event.Batch) {
+	drops := r.privacy.Drops(p.key.Project)
+	app, sdk := r.privacy.Find(batch.AppID, false), r.privacy.Find(batch.SDKVersion, false)
+	for i := range batch.Events {
+		refusal := &p.verdict.events[i].refusal
+		if refusal.Refused() {
+			continue
+		}
+		found := app | sdk
+		switch {
+		case app&drops != 0:
+			*refusal = event.Refusal{Reason: event.Privacy, Field: "app_id", Rule: rule(app & drops)}
+		case sdk&drops != 0:
+			*refusal = event.Refusal{Reason: event.Privacy, Field: "sdk_version", Rule: rule(sdk & drops)}
+		default:
+			found |= r.inspectEvent(batch, &batch.Events[i], drops, refusal)
+		}
+		if found != 0 {
+			r.findings.add(found, drops)
+		}
+	}
+	if (app|sdk)&drops != 0 { // the tap shows these; it must not show them now
+		p.batch.AppID, p.batch.SDKVersion = "", ""
+	}
+}
+
+// inspectEvent looks at one event until something drops it, and returns all
+// that was found.
+func (r *Router) inspectEvent(batch *event.Batch, e *event.Event, drops privacy.Set, refusal *event.Refusal) (found privacy.Set) {
+	batch.Texts(e, func(t event.Text) bool {
+		here := r.privacy.Find(t.Value, t.IsKey)
+		if here == 0 {
+			return true
+		}
+		found |= here
+		if here &= drops; here == 0 {
+			return true
+		}
+		// A denied key is one of a list, so it can be named; another key in
+		// which something was found cannot.
+		hide := !here.Has(privacy.DeniedKey)
+		*refusal = event.Refusal{Reason: event.Privacy, Field: batch.Path(t, hide), Rule: rule(here)}
+		return false
+	})
+	return found
+}
+
+// rule names the first detector of a set.
+func rule(found privacy.Set) event.Rule {
+	for d := range privacy.DetectorCount {
+		if found.Has(d) {
+			return event.Rule(d.String())
+		}
+	}
+	return ""
+}

@@ -1,0 +1,204 @@
+// Package privacy finds personal data and secrets in the keys and strings of an
+// event, so that they never reach the disk. An event with a finding is dropped
+// whole: nothing is masked or rewritten.
+//
+// Each detector is a pure function of one text and demands evidence beyond a
+// look-alike: a card number has an issuer's prefix and length and the right
+// check digit, an IBAN its country's length and remainder. All run in time
+// linear in the text and without memory of their own. Numbers of JSON are not
+// looked at, and neither are names that are split over several strings.
+package privacy
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Detector names what was found.
+type Detector uint8
+
+// The detectors.
+const (
+	DeniedKey  Detector = iota // a member's name, such as "email" or "credit_card"
+	Email                      // an e-mail address
+	Card                       // a payment card number
+	SSN                        // a US social security number, with hyphens
+	IBAN                       // an international bank account number
+	Token                      // a JSON web token, or a bearer token
+	PrivateKey                 // a private key in PEM
+	Phone                      // a phone number in international form
+
+	// DetectorCount is the number of detectors.
+	DetectorCount
+)
+
+var detectorNames = [DetectorCount]string{"denied_key", "email", "card", "ssn", "iban", "token", "private_key", "phone"}
+
+// String returns the name used as a rule on the wire, in metrics and in the
+// configuration.
+func (d Detector) String() string {
+	if d < DetectorCount {
+		return detectorNames[d]
+	}
+	return "unknown"
+}
+
+// Set is a set of detectors.
+type Set uint16
+
+// Has reports whether d is in the set.
+func (s Set) Has(d Detector) bool { return s&(1<<d) != 0 }
+
+// With returns the set with d in it.
+func (s Set) With(d Detector) Set { return s | 1<<d }
+
+// Action is what happens to an event with a finding.
+type Action uint8
+
+// The actions.
+const (
+	Drop   Action = iota // the event is dropped
+	Report               // it is only counted
+)
+
+// Rules give each detector its action. A field that is nil changes nothing.
+type Rules map[Detector]Action
+
+// Options set a Checker up. The zero Options drop on every finding.
+type Options struct {
+	Action     Action           // of detectors that the rules do not name
+	Rules      Rules            // of single detectors
+	Projects   map[string]Rules // of single detectors in single projects; these go first
+	DeniedKeys []string         // in addition to the built-in ones
+}
+
+// Checker applies the detectors. It is safe for concurrent use.
+type Checker struct {
+	denied   deniedKeys
+	dropped  Set            // detectors whose action is Drop
+	projects map[string]Set // the same for projects with rules of their own
+}
+
+// New makes a checker. The error names the denied key that is none.
+func New(opts Options) (*Checker, error) {
+	denied, err := newDeniedKeys(opts.DeniedKeys)
+	if err != nil {
+		return nil, err
+	}
+	c := &Checker{denied: denied, projects: make(map[string]Set, len(opts.Projects))}
+	if opts.Action == Drop {
+		c.dropped = 1<<DetectorCount - 1
+	}
+	c.dropped = opts.Rules.apply(c.dropped)
+	for project, rules := range opts.Projects {
+		c.projects[project] = rules.apply(c.dropped)
+	}
+	return c, nil
+}
+
+func (r Rules) apply(dropped Set) Set {
+	for d, action := range r {
+		dropped &^= 1 << d
+		if action == Drop {
+			dropped |= 1 << d
+		}
+	}
+	return dropped
+}
+
+// Drops returns the detectors whose findings drop an event of the project; the
+// others are only counted.
+func (c *Checker) Drops(project string) Set {
+	if s, ok := c.projects[project]; ok {
+		return s
+	}
+	return c.dropped
+}
+
+// Find returns the detectors that find something in text. A key is also held
+// against the denied keys.
+func (c *Checker) Find(text []byte, isKey bool) (found Set) {
+	if isKey && c.denied.has(text) {
+		found = found.With(DeniedKey)
+	}
+	return found | Find(text)
+}
+
+// signs are properties of a text that detectors need; without them they need
+// not look.
+type signs struct {
+	digits, letters, uppers int
+	at, plus, hyphen        bool
+}
+
+// shortest is the length of the shortest text in which a detector finds
+// something: a@b.de.
+const shortest = 6
+
+// Find returns the detectors that find something in text, other than by its
+// being a key.
+func Find(text []byte) (found Set) {
+	if len(text) < shortest {
+		return 0
+	}
+	s := look(text)
+	if s.at && hasEmail(text) {
+		found = found.With(Email)
+	}
+	if s.digits >= minCardDigits && hasCard(text) {
+		found = found.With(Card)
+	}
+	if s.hyphen && s.digits >= ssnDigits && hasSSN(text) {
+		found = found.With(SSN)
+	}
+	if s.plus && s.digits >= minPhoneDigits && hasPhone(text) {
+		found = found.With(Phone)
+	}
+	if s.letters >= 2 && s.digits >= 2 && len(text) >= minIBAN && hasIBAN(text) {
+		found = found.With(IBAN)
+	}
+	if s.letters >= minTokenBytes/2 && hasToken(text) {
+		found = found.With(Token)
+	}
+	if s.hyphen && s.uppers >= len("BEGINPRIVATEKEY") && hasPrivateKey(text) {
+		found = found.With(PrivateKey)
+	}
+	return found
+}
+
+func look(text []byte) (s signs) {
+	for _, c := range text {
+		switch {
+		case c >= '0' && c <= '9':
+			s.digits++
+		case c >= 'a' && c <= 'z':
+			s.letters++
+		case c >= 'A' && c <= 'Z':
+			s.letters++
+			s.uppers++
+		case c == '@':
+			s.at = true
+		case c == '+':
+			s.plus = true
+		case c == '-':
+			s.hyphen = true
+		}
+	}
+	return s
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
+
+func isAlnum(c byte) bool { return isDigit(c) || isLetter(c) }
+
+// ParseDetector returns the detector of this name.
+func ParseDetector(name string) (Detector, error) {
+	for d, n := range detectorNames {
+		if n == name {
+			return Detector(d), nil
+		}
+	}
+	return 0, fmt.Errorf("privacy: no detector %q, want one of %s", name, strings.Join(detectorNames[:], ", "))
+}
