@@ -51,32 +51,42 @@ func (d *delivery) deliver(ctx context.Context, b *block) error {
 			return err
 		}
 	}
-	srv, err := d.reach(ctx, "")
-	if err != nil {
-		return err
-	}
 	plan := shipper.Plan{
-		First: b.first, Last: b.last, Rows: b.rows(), Addr: srv.addr, Stage: stageSent, Attempts: 1,
+		First: b.first, Last: b.last, Rows: b.rows(), Stage: stageSent,
 		Token: b.token(d.feed.Cursor(), d.feed.Epoch()),
 	}
-	if err := d.feed.SavePlan(plan); err != nil {
-		return err
+	for {
+		srv, err := d.reach(ctx, "")
+		if err != nil {
+			return err
+		}
+		plan.Addr = srv.addr
+		plan.Attempts++
+		if err := d.feed.SavePlan(plan); err != nil {
+			return err
+		}
+		if d.mayProve(srv, b) {
+			return d.prove(ctx, srv, plan, b)
+		}
+		last := d.send(ctx, srv, b, b.all(), plan.Token)
+		switch {
+		case last.err == nil:
+			return d.advance(b)
+		case last.sent:
+			return d.settle(ctx, plan, b, last)
+		}
+		// Nothing arrived anywhere: the plan may go to another address.
+		if err := d.react(ctx, last.err); err != nil {
+			return err
+		}
 	}
-	if d.sink.stats.unproven(srv) && b.rows() > 1 && d.feed.Replay() < b.first && !d.feed.Fill() {
-		return d.prove(ctx, srv, plan, b)
-	}
-	failure := d.send(ctx, srv, b, b.all(), plan.Token)
-	if failure == nil {
-		return d.advance(b)
-	}
-	return d.settle(ctx, plan, b, attempt{rows: b.all(), token: plan.Token, err: failure})
 }
 
 // send makes one insert and counts it. A connection that failed is dropped;
 // one over which the server answered is not.
-func (d *delivery) send(ctx context.Context, srv *server, b *block, rows []int, token string) error {
+func (d *delivery) send(ctx context.Context, srv *server, b *block, rows []int, token string) attempt {
 	start := time.Now()
-	err := srv.insert(ctx, b, rows, token)
+	sent, err := srv.insert(ctx, b, rows, token)
 	d.sink.stats.change(func(s *Stats) {
 		s.LastQueryID = token
 		if err != nil {
@@ -87,18 +97,17 @@ func (d *delivery) send(ctx context.Context, srv *server, b *block, rows []int, 
 		s.Rows += uint64(len(rows))
 	})
 	log := d.sink.opts.Logger.With("query_id", token, "addr", srv.addr, "rows", len(rows), "took", time.Since(start))
-	if err == nil {
+	switch {
+	case err == nil:
 		log.Debug("inserted")
-		return nil
-	}
-	if ctx.Err() == nil {
+	case ctx.Err() == nil:
 		log.Warn("insert not acknowledged", "err", err)
 	}
 	var answered *serverError
-	if !errors.As(err, &answered) || answered.class == tableChanged {
+	if err != nil && !errors.As(err, &answered) {
 		d.drop()
 	}
-	return err
+	return attempt{rows: rows, token: token, sent: sent, err: err}
 }
 
 // advance ends the plan: all rows of b are in the table or buried.

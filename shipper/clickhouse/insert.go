@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
 
 	driver "github.com/ClickHouse/clickhouse-go/v2"
 )
 
 // insert sends the rows selected as one block under the token, which is also
-// the query's id. A nil error is the server's acknowledgement; after any
-// other the outcome is open.
-func (c *server) insert(ctx context.Context, b *block, rows []int, token string) (err error) {
+// the query's id. A nil error is the server's acknowledgement. After any other
+// the outcome is open if sent is true; if not, no row left this process.
+func (c *server) insert(ctx context.Context, b *block, rows []int, token string) (sent bool, err error) {
 	ctx, cancel := withTimer(ctx, 2*c.timeout)
 	defer cancel()
 	settings := maps.Clone(c.settings)
@@ -27,7 +28,7 @@ func (c *server) insert(ctx context.Context, b *block, rows []int, token string)
 	request := driver.Context(ctx, driver.WithQueryID(token), driver.WithSettings(settings), driver.WithColumnNamesAndTypes(types))
 	batch, err := c.conn.PrepareBatch(request, c.into)
 	if err != nil {
-		return c.failed(ctx, "insert", err)
+		return false, c.failed(ctx, "insert", err)
 	}
 	defer func() {
 		if err != nil && !batch.IsSent() {
@@ -41,14 +42,21 @@ func (c *server) insert(ctx context.Context, b *block, rows []int, token string)
 			continue
 		}
 		if err := batch.Column(at).Append(b.values(col, f, rows)); err != nil {
-			return c.failed(ctx, "insert", err)
+			return false, c.failed(ctx, "insert", err)
 		}
 		at++
 	}
 	if err := batch.Send(); err != nil {
-		return c.failed(ctx, "insert", err)
+		return !undialled(err), c.failed(ctx, "insert", err)
 	}
-	return nil
+	return true, nil
+}
+
+// undialled tells whether err is that no connection could be made. HTTP may
+// find that out only when it sends.
+func undialled(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // slack widens the bounds in time of a read, in seconds. They only spare the

@@ -36,6 +36,7 @@ func (d *delivery) buriedKey() string {
 type attempt struct {
 	rows  []int // nil: the plan was found at a start, what was sent last is not known
 	token string
+	sent  bool  // some of it may have left this process
 	err   error // nil: acknowledged
 }
 
@@ -129,7 +130,7 @@ func (d *delivery) settle(ctx context.Context, plan shipper.Plan, b *block, last
 			return err
 		}
 		d.sink.stats.change(func(s *Stats) { s.Repaired += uint64(len(missing)) })
-		last = attempt{rows: missing, token: token, err: d.send(ctx, srv, b, missing, token)}
+		last = d.send(ctx, srv, b, missing, token)
 	}
 }
 
@@ -275,7 +276,7 @@ func (d *delivery) siftHalves(ctx context.Context, plan *shipper.Plan, b *block,
 			return last, err
 		}
 		token := fmt.Sprintf("%s:%d-%d", base, b.seqs[half[0]], b.seqs[half[len(half)-1]])
-		last = attempt{rows: half, token: token, err: d.send(ctx, srv, b, half, token)}
+		last = d.send(ctx, srv, b, half, token)
 		if last.err == nil {
 			continue
 		}

@@ -26,6 +26,12 @@ func (c *server) expectTokens() string {
 	return tokensExpected
 }
 
+// mayProve tells whether the block is to be used for prove: the table must
+// not have its rows yet, as it may have after a rewind.
+func (d *delivery) mayProve(srv *server, b *block) bool {
+	return d.sink.stats.unproven(srv) && b.rows() > 1 && d.feed.Replay() < b.first && !d.feed.Fill()
+}
+
 // prove finds out whether tokens work on this server and table, with nothing
 // but the rows of a plan that is due anyway: all but the first go out under
 // the plan's token, then the first under the same one. If tokens work the
@@ -34,8 +40,8 @@ func (c *server) expectTokens() string {
 func (d *delivery) prove(ctx context.Context, srv *server, plan shipper.Plan, b *block) error {
 	rows := b.all()
 	for _, part := range [][]int{rows[1:], rows[:1]} {
-		if err := d.send(ctx, srv, b, part, plan.Token); err != nil {
-			if err := d.react(ctx, err); err != nil {
+		if last := d.send(ctx, srv, b, part, plan.Token); last.err != nil {
+			if err := d.react(ctx, last.err); err != nil {
 				return err
 			}
 			return d.settle(ctx, plan, b, attempt{token: plan.Token})
