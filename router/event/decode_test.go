@@ -165,7 +165,7 @@ func TestPaths(t *testing.T) {
 	for value, want := range map[string]string{
 		"1": "metadata.note", "2": "metadata.list", "3": "metadata.list.deep", "4": "metadata.?", "5": "metadata.?", "6": "metadata.?",
 		"/cart": "route", "button": "target.tagName", "note": "metadata.note", "hidden note": "metadata.(key)",
-		"hidden john@example.com": "metadata.(key)", "hidden route": "(key)",
+		"hidden john@example.com": "metadata.(key)", "hidden list": "metadata.(key)",
 	} {
 		if got[value] != want {
 			t.Errorf("path of %q is %q, want %q", value, got[value], want)

@@ -69,15 +69,21 @@ type Text struct {
 type text struct {
 	span
 	isKey  bool
+	known  bool  // a name that this package knows, or a time
 	parent int32 // index of the key under which it stands, -1 at the top
 }
 
 // Texts calls visit for every key and string of e, at any depth, in the order
-// of the document, until visit returns false. Numbers are not visited.
+// of the document, until visit returns false. It leaves out what is the same
+// in all events, the names that this package knows, and the timestamp, which
+// is a time and nothing else. Numbers are not visited.
 func (b *Batch) Texts(e *Event, visit func(Text) bool) {
 	d := b.decoder
 	for i := e.texts[0]; i < e.texts[1]; i++ {
 		t := &d.texts[i]
+		if t.known {
+			continue
+		}
 		if !visit(Text{Value: d.text(t.span), IsKey: t.isKey, index: i}) {
 			return
 		}

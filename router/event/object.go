@@ -80,7 +80,7 @@ func (d *Decoder) object(e *Event, owner owner, depth int, parent int32) bool {
 			return false
 		}
 		if owner != ownerNone && !d.refusal.Refused() {
-			d.assign(e, owner, string(d.text(d.texts[key].span)), v)
+			d.texts[key].known = d.assign(e, owner, d.text(d.texts[key].span), v)
 		}
 		switch d.space() {
 		case ',':

@@ -1,45 +1,56 @@
 package event
 
 // assign takes the value of a member that has a meaning: it checks the type
-// and keeps what the pipeline needs. null stands for an absent member.
-func (d *Decoder) assign(e *Event, owner owner, name string, v value) {
-	if v.kind == kindNull {
-		return
-	}
+// and keeps what the pipeline needs. null stands for an absent member. It
+// reports whether the name is known.
+func (d *Decoder) assign(e *Event, owner owner, name []byte, v value) (known bool) {
 	if owner == ownerTarget {
-		switch name {
+		switch string(name) {
 		case "type":
 			d.oneLine(&e.TargetType, "target.type", v)
-		case "id", "selector", "tagName":
-			d.expect(kindString, "target."+name, v)
+		case "id":
+			d.expect(kindString, "target.id", v)
+		case "selector":
+			d.expect(kindString, "target.selector", v)
+		case "tagName":
+			d.expect(kindString, "target.tagName", v)
+		default:
+			return false
 		}
-		return
+		return true
 	}
-	switch name {
+	switch string(name) {
 	case "eventType":
-		d.oneLine(&e.Type, name, v)
+		d.oneLine(&e.Type, "eventType", v)
 	case "timestamp":
-		if d.expect(kindString, name, v) {
+		if d.expect(kindString, "timestamp", v) {
 			d.sent = v.text
+			d.texts[len(d.texts)-1].known = true // validate takes nothing but a time
 		}
 	case "sessionId":
-		d.oneLine(&e.Session, name, v)
+		d.oneLine(&e.Session, "sessionId", v)
 	case "route":
-		d.oneLine(&e.Route, name, v)
-	case "target", "metadata":
-		d.expect(kindObject, name, v)
+		d.oneLine(&e.Route, "route", v)
+	case "target":
+		d.expect(kindObject, "target", v)
+	case "metadata":
+		d.expect(kindObject, "metadata", v)
 	case "environment":
-		d.expect(kindString, name, v)
+		d.expect(kindString, "environment", v)
 	case "idempotencyKey":
-		if d.expect(kindString, name, v) && v.text.end > v.text.start {
+		if d.expect(kindString, "idempotencyKey", v) && v.text.end > v.text.start {
 			e.IdempotencyKey = d.text(v.text)
 		}
+	default:
+		return false
 	}
+	return true
 }
 
-// expect refuses a value of another kind.
+// expect reports whether a value is of the kind, and refuses any other but
+// null.
 func (d *Decoder) expect(k kind, field string, v value) bool {
-	if v.kind != k {
+	if v.kind != k && v.kind != kindNull {
 		d.refuse(field, RuleType)
 	}
 	return v.kind == k

@@ -22,7 +22,9 @@ const maxKeyBytes = 32
 // deniedKeys is a set of names.
 type deniedKeys struct {
 	names map[string]struct{}
-	first [256]bool // bytes with which a name starts
+	// lengths has, by the byte with which a name starts, a bit for each length
+	// that such names have.
+	lengths [256]uint64
 }
 
 func newDeniedKeys(more []string) (deniedKeys, error) {
@@ -34,7 +36,7 @@ func newDeniedKeys(more []string) (deniedKeys, error) {
 			return deniedKeys{}, fmt.Errorf("privacy: %q cannot be a denied key: want 1 to %d bytes without '_', '-', '.' and spaces", key, maxKeyBytes)
 		}
 		d.names[string(buf[:n])] = struct{}{}
-		d.first[buf[0]] = true
+		d.lengths[buf[0]] |= 1 << n
 	}
 	return d, nil
 }
@@ -44,7 +46,7 @@ func newDeniedKeys(more []string) (deniedKeys, error) {
 func (d *deniedKeys) has(name []byte) bool {
 	var buf [maxKeyBytes]byte
 	n, ok := normalKey(buf[:], name)
-	if !ok || n == 0 || !d.first[buf[0]] {
+	if !ok || n == 0 || d.lengths[buf[0]]&(1<<n) == 0 {
 		return false
 	}
 	_, denied := d.names[string(buf[:n])]

@@ -124,13 +124,6 @@ func (c *Checker) Find(text []byte, isKey bool) (found Set) {
 	return found | Find(text)
 }
 
-// signs are properties of a text that detectors need; without them they need
-// not look.
-type signs struct {
-	digits, letters, uppers int
-	at, plus, hyphen        bool
-}
-
 // shortest is the length of the shortest text in which a detector finds
 // something: a@b.de.
 const shortest = 6
@@ -142,49 +135,75 @@ func Find(text []byte) (found Set) {
 		return 0
 	}
 	s := look(text)
-	if s.at && hasEmail(text) {
+	if s.has(signAt) && hasEmail(text) {
 		found = found.With(Email)
 	}
 	if s.digits >= minCardDigits && hasCard(text) {
 		found = found.With(Card)
 	}
-	if s.hyphen && s.digits >= ssnDigits && hasSSN(text) {
+	if s.digits >= ssnDigits && s.has(signHyphen) && hasSSN(text) {
 		found = found.With(SSN)
 	}
-	if s.plus && s.digits >= minPhoneDigits && hasPhone(text) {
+	if s.digits >= minPhoneDigits && s.has(signPlus) && hasPhone(text) {
 		found = found.With(Phone)
 	}
-	if s.letters >= 2 && s.digits >= 2 && len(text) >= minIBAN && hasIBAN(text) {
+	if s.letters >= 2 && s.digits >= 2 && s.letters+s.digits >= minIBAN && hasIBAN(text) {
 		found = found.With(IBAN)
 	}
-	if s.letters >= minTokenBytes/2 && hasToken(text) {
+	if s.letters >= minTokenBytes/2 && (s.has(signPoint) && hasJWT(text) || s.has(signGap) && hasBearer(text)) {
 		found = found.With(Token)
 	}
-	if s.hyphen && s.uppers >= len("BEGINPRIVATEKEY") && hasPrivateKey(text) {
+	if s.has(signHyphen) && hasPrivateKey(text) {
 		found = found.With(PrivateKey)
 	}
 	return found
 }
 
-func look(text []byte) (s signs) {
-	for _, c := range text {
+// signs are properties of a text that detectors need: without them they need
+// not look.
+type signs struct {
+	digits, letters int
+	bits            uint64
+}
+
+func (s signs) has(sign uint64) bool { return s.bits&sign != 0 }
+
+// A byte's class counts digits in its low half and letters above, and holds
+// signs at the top.
+const (
+	classDigit  = 1
+	classLetter = 1 << 28
+	classCount  = 1<<28 - 1
+	signAt      = 1 << 60
+	signPlus    = 1 << 61
+	signHyphen  = 1 << 62
+	signPoint   = 1 << 59
+	signGap     = 1 << 58 // a space, tab or colon
+)
+
+var classes = func() (c [256]uint64) {
+	for b := range 256 {
 		switch {
-		case c >= '0' && c <= '9':
-			s.digits++
-		case c >= 'a' && c <= 'z':
-			s.letters++
-		case c >= 'A' && c <= 'Z':
-			s.letters++
-			s.uppers++
-		case c == '@':
-			s.at = true
-		case c == '+':
-			s.plus = true
-		case c == '-':
-			s.hyphen = true
+		case isDigit(byte(b)):
+			c[b] = classDigit
+		case isLetter(byte(b)):
+			c[b] = classLetter
 		}
 	}
-	return s
+	c['@'], c['+'], c['-'], c['.'] = signAt, signPlus, signHyphen, signPoint
+	c[' '], c['\t'], c[':'] = signGap, signGap, signGap
+	return c
+}()
+
+// look classifies a text of less than 256 MiB.
+func look(text []byte) signs {
+	var total, seen uint64
+	for _, b := range text {
+		class := classes[b]
+		total += class
+		seen |= class
+	}
+	return signs{digits: int(total & classCount), letters: int(total >> 28 & classCount), bits: seen}
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }

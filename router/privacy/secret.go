@@ -6,19 +6,27 @@ import "bytes"
 // token, and each part of a JSON web token.
 const minTokenBytes = 16
 
-// hasToken looks for a JSON web token, two parts of base64 that each start like
-// a JSON object and then a signature, or for "Bearer" and a token with digits.
-func hasToken(text []byte) bool {
+// hasJWT looks for a JSON web token: two parts of base64 that each start like a
+// JSON object, and then a signature.
+func hasJWT(text []byte) bool {
+	for at := 0; ; {
+		i := bytes.Index(text[at:], []byte("eyJ"))
+		if i < 0 {
+			return false
+		}
+		at += i
+		if (at == 0 || !isBase64(text[at-1])) && isJWT(text[at:]) {
+			return true
+		}
+		at++
+	}
+}
+
+// hasBearer looks for "Bearer" and a token with digits.
+func hasBearer(text []byte) bool {
 	for i := 0; i+minTokenBytes <= len(text); i++ {
-		switch text[i] {
-		case 'e':
-			if (i == 0 || !isBase64(text[i-1])) && isJWT(text[i:]) {
-				return true
-			}
-		case 'b', 'B':
-			if (i == 0 || !isAlnum(text[i-1])) && isBearer(text[i:]) {
-				return true
-			}
+		if text[i]|0x20 == 'b' && (i == 0 || !isAlnum(text[i-1])) && isBearer(text[i:]) {
+			return true
 		}
 	}
 	return false
