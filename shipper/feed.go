@@ -47,7 +47,7 @@ func newFeed(c *Cursor, p position, limit int) *Feed {
 
 // newFillFeed yields the requeued dead letters instead of the log.
 func newFillFeed(c *Cursor, p position) *Feed {
-	return &Feed{cursor: c, flush: c.flush, epoch: p.Epoch, fill: true, left: -1}
+	return &Feed{cursor: c, flush: c.flush, start: p.Next, epoch: p.Epoch, fill: true, left: -1}
 }
 
 func (f *Feed) close() error {
@@ -62,7 +62,8 @@ func (f *Feed) close() error {
 // then says that those below next are delivered, and moves no position.
 func (f *Feed) Fill() bool { return f.fill }
 
-// Start is the first seq that this feed yields.
+// Start is the cursor's position: the first seq that the log's feed yields. A
+// letter of a fill that is not below it comes in the log's feed as well.
 func (f *Feed) Start() uint64 { return f.start }
 
 // Epoch is the cursor's epoch; it does not change within a feed. A sink's
@@ -88,23 +89,9 @@ func (f *Feed) Next(ctx context.Context) (*Batch, error) {
 	if f.fill {
 		return f.nextLetters()
 	}
-	b := &Batch{First: f.next}
-	wait, cancel := ctx, context.CancelFunc(func() {})
-	defer func() { cancel() }()
-	for {
-		if f.take(b) {
-			break
-		}
-		if wait == ctx && b.Last != 0 {
-			wait, cancel = context.WithTimeout(ctx, f.flush.Age)
-		}
-		err := f.read(wait)
-		if b.Last != 0 && ctx.Err() == nil && wait.Err() != nil && err != nil {
-			break // old enough
-		}
-		if err != nil {
-			return nil, err
-		}
+	b, err := f.collect(ctx)
+	if err != nil {
+		return nil, err
 	}
 	f.next = b.Last + 1
 	if f.left > 0 {
@@ -113,6 +100,32 @@ func (f *Feed) Next(ctx context.Context) (*Batch, error) {
 	f.mu.Lock()
 	f.handed = append(f.handed, b.Lost...)
 	f.mu.Unlock()
+	return b, nil
+}
+
+// collect waits for the first event, and then for more until the batch is
+// full or old enough.
+func (f *Feed) collect(ctx context.Context) (*Batch, error) {
+	b := &Batch{First: f.next}
+	full := f.take(b)
+	for b.Last == 0 {
+		if err := f.read(ctx); err != nil {
+			return nil, err
+		}
+		full = f.take(b)
+	}
+	aging, cancel := context.WithTimeout(ctx, f.flush.Age)
+	defer cancel()
+	for !full {
+		err := f.read(aging)
+		if err != nil && aging.Err() != nil && ctx.Err() == nil {
+			break // old enough
+		}
+		if err != nil {
+			return nil, err
+		}
+		full = f.take(b)
+	}
 	return b, nil
 }
 

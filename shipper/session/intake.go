@@ -33,7 +33,14 @@ func (r *run) take(b batch, now time.Time) {
 				l = &lane{key: key, id: header.NewSessionID(key.project, key.session)}
 			}
 		}
-		if !r.feed.Fill() && r.marks.delivered(l.id, e.seq) {
+		decided := e.seq < r.feed.Start() || r.marks.delivered(l.id, e.seq)
+		if r.feed.Fill() && !decided { // after a rewind: the log's feed will bring it, in order
+			if r.left == 0 {
+				r.left = e.seq
+			}
+			continue
+		}
+		if !r.feed.Fill() && decided {
 			continue
 		}
 		l.queue = append(l.queue, e)

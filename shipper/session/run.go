@@ -46,6 +46,7 @@ type run struct {
 	unsure  bool // operators may have been told of a failure that is over
 	held    int64
 	next    uint64 // first seq not read
+	left    uint64 // first letter of a fill that is left for later; 0: there is none
 	eof     bool
 
 	inFlight int
@@ -121,17 +122,27 @@ func (r *run) load() error {
 	err = r.feed.Load(asidePrefix, func(key string, value []byte) error {
 		return r.troubles.load(asidePrefix, key, value)
 	})
-	if err != nil || r.feed.Fill() {
-		return err
-	}
-	err = r.feed.Load(parkedPrefix, func(key string, value []byte) error {
-		return r.troubles.load(parkedPrefix, key, value)
-	})
 	if err != nil {
 		return err
 	}
+	if err := r.loadMarks(); err != nil {
+		return err
+	}
+	r.touch(now) // saves what loading changed
+	if r.feed.Fill() {
+		r.next, r.position = 0, 0
+		return nil
+	}
+	return r.feed.Load(parkedPrefix, func(key string, value []byte) error {
+		return r.troubles.load(parkedPrefix, key, value)
+	})
+}
+
+// loadMarks reads how far which session came, and until where all this may be
+// a replay.
+func (r *run) loadMarks() error {
 	older := uint64(0)
-	err = r.feed.Load(markPrefix, func(key string, value []byte) error {
+	err := r.feed.Load(markPrefix, func(key string, value []byte) error {
 		seq, err := r.marks.load(key, value)
 		older = max(older, seq)
 		return err
@@ -139,11 +150,7 @@ func (r *run) load() error {
 	if err != nil {
 		return err
 	}
-	if err := r.loadReplay(older); err != nil {
-		return err
-	}
-	r.touch(now) // saves what loading changed
-	return nil
+	return r.loadReplay(older)
 }
 
 // ship runs until the feed ends, ctx ends, or only an operator can help.
@@ -288,10 +295,14 @@ func (r *run) wake(now time.Time) time.Duration {
 
 // low is the low watermark: all below it is done.
 func (r *run) low() uint64 {
+	low := r.next
 	if len(r.byFirst) > 0 {
-		return r.byFirst[0].first()
+		low = r.byFirst[0].first()
 	}
-	return r.next
+	if r.left > 0 {
+		low = min(low, r.left)
+	}
+	return low
 }
 
 func (r *run) touch(now time.Time) {

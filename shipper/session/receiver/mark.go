@@ -39,12 +39,12 @@ func (e *StaleEpochError) Error() string {
 func (m Mark) Apply(d Delivery) (Mark, Delivery, error) {
 	effect := d
 	effect.Seqs, effect.Events, effect.Gaps, effect.Fill = nil, nil, nil, nil
-	if d.Epoch < m.Epoch {
-		return m, effect, &StaleEpochError{Epoch: d.Epoch, Highest: m.Epoch}
-	}
 	m.Gaps = m.Gaps.Clone()
 	fill := len(d.Fill) > 0
-	if !fill && len(d.Seqs) > 0 {
+	if !fill {
+		if d.Epoch < m.Epoch {
+			return m, effect, &StaleEpochError{Epoch: d.Epoch, Highest: m.Epoch}
+		}
 		if len(d.Gaps) > 0 && d.Gaps[len(d.Gaps)-1].Last >= d.Seqs[0] {
 			return m, effect, fmt.Errorf("%w: gap %d is not before event %d", errMalformed, d.Gaps[len(d.Gaps)-1].Last, d.Seqs[0])
 		}
@@ -52,17 +52,20 @@ func (m Mark) Apply(d Delivery) (Mark, Delivery, error) {
 			m = m.reset(d)
 		}
 	}
-	effect.Gaps = d.Gaps.From(m.Seq + 1)
+	if d.Epoch >= m.Epoch {
+		effect.Gaps = d.Gaps.From(m.Seq + 1)
+	}
 	for _, g := range effect.Gaps {
 		m.Gaps = m.Gaps.Add(g.First, g.Last)
 		m.Seq = g.Last
 	}
 	for i, seq := range d.Seqs {
 		switch {
-		case seq > m.Seq:
-			m.Seq = seq
 		case fill && m.Gaps.Contains(seq):
 			m.Gaps = m.Gaps.Remove(seq)
+		case fill && seq > m.Seq: // of a session that is new here: there is no order to keep
+		case !fill && seq > m.Seq:
+			m.Seq = seq
 		default:
 			continue // a repeat
 		}
