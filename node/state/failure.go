@@ -4,13 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime/debug"
 	"strings"
-	"sync"
 	"syscall"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // Why a state folder cannot be opened, for errors.Is.
@@ -35,7 +33,7 @@ func openError(dir string, err error) error {
 	switch {
 	case locked, strings.Contains(err.Error(), "lock held by current process"):
 		return fmt.Errorf("state folder %s is %w by another process: stop it, or give this node a folder of its own", dir, ErrInUse)
-	case strings.Contains(err.Error(), "unknown format major version"):
+	case errors.Is(err, errFormat), strings.Contains(err.Error(), "unknown format major version"):
 		return fmt.Errorf("state folder %s was %w of forebay: run that version, or a later one: %w", dir, ErrNewer, err)
 	case isErrno && errno == syscall.ENOSPC:
 		return fmt.Errorf("state folder %s cannot be opened because the disk is full: free some space and start again: %w", dir, err)
@@ -43,14 +41,17 @@ func openError(dir string, err error) error {
 		return fmt.Errorf("state folder %s cannot be read: check the disk: %w", dir, err)
 	case isErrno && (errno == syscall.EACCES || errno == syscall.EPERM || errno == syscall.EROFS):
 		return fmt.Errorf("state folder %s is not writable: give this user the right to write there: %w", dir, err)
-	case pebble.IsCorruptionError(err), errors.Is(err, fs.ErrNotExist), errors.Is(err, pebble.ErrDBNotPristine), errors.Is(err, errPanicked):
+	case pebble.IsCorruptionError(err), errors.Is(err, fs.ErrNotExist), errors.Is(err, pebble.ErrDBNotPristine), errors.Is(err, errIncomplete),
+		strings.Contains(err.Error(), "object size mismatch"):
 		return fmt.Errorf("state folder %s is %w: restore it from a backup, or move it away and start: cursors then begin at the oldest event in the log, and receivers see events again: %w", dir, ErrDamaged, err)
 	}
 	return fmt.Errorf("open state folder %s: %w", dir, err)
 }
 
-// errPanicked marks what Pebble panicked with while it opened a folder.
-var errPanicked = errors.New("pebble panicked")
+var (
+	errIncomplete = errors.New("a part of it is missing")
+	errFormat     = errors.New("its keys have format")
+)
 
 // Failed is closed when the store has failed for good; Err then says why.
 func (s *Store) Failed() <-chan struct{} { return s.failed }
@@ -62,6 +63,7 @@ func (s *Store) Err() error {
 	return s.failure
 }
 
+// fail makes cause the store's failure, if it is the first.
 func (s *Store) fail(cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,58 +73,35 @@ func (s *Store) fail(cause error) {
 	}
 }
 
-// guard runs op, and returns without it when the store fails meanwhile: op may then never return.
-func (s *Store) guard(op func() error) error {
+// freeze fails the store and never returns: Pebble must not go on from where it was called. The
+// goroutine keeps whatever locks it holds, so Pebble may stand still as a whole.
+func (s *Store) freeze(cause error) {
+	s.fail(cause)
+	s.freezeOnce.Do(func() { close(s.frozen) })
+	select {}
+}
+
+// guard runs op and returns its error, or the store's failure once given up is closed: op may then never
+// return. A panic, which is how Pebble reports some errors while it opens a folder, is a failure too.
+func (s *Store) guard(givenUp <-chan struct{}, op func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- op() }()
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				s.logger.Error("state folder: pebble panicked", "dir", s.dir, "panic", p, "stack", string(debug.Stack()))
+				cause := &fatalError{text: fmt.Sprint("pebble panicked: ", p)}
+				cause.err, _ = p.(error)
+				s.freeze(cause)
+			}
+		}()
+		done <- op()
+	}()
 	select {
 	case err := <-done:
 		return err
-	case <-s.failed:
+	case <-givenUp:
 		return s.Err()
 	}
-}
-
-// backgroundError is told of a failed flush or compaction. Pebble tries it again at once and for ever,
-// which on a full disk may help and on a broken one never does. It holds Pebble's lock meanwhile, so that the
-// pause, which keeps those tries from using up a core, is short.
-func (s *Store) backgroundError(err error) {
-	if !vfs.IsNoSpaceError(err) {
-		s.fail(err)
-		return
-	}
-	if s.background.note(err) {
-		s.logger.Error("state folder: no space to write; free some", "dir", s.dir, "err", err)
-	}
-	time.Sleep(100 * time.Millisecond)
-}
-
-// backgroundLog keeps repeated errors from filling the node's log.
-type backgroundLog struct {
-	mu    sync.Mutex
-	count uint64
-	last  error
-	said  time.Time
-}
-
-// note counts an error and reports whether to log it.
-func (b *backgroundLog) note(err error) bool {
-	const every = 10 * time.Second
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.count++
-	b.last = err
-	if time.Since(b.said) < every {
-		return false
-	}
-	b.said = time.Now()
-	return true
-}
-
-func (b *backgroundLog) read() (count uint64, last error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.count, b.last
 }
 
 // pebbleLogger passes on what Pebble logs. Its notices are of no use to an operator.
@@ -136,8 +115,7 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 	l.store.logger.Warn("pebble: " + fmt.Sprintf(format, args...))
 }
 
-// Fatalf is called where Pebble cannot go on, and counts on not coming back. The goroutine that called
-// it, with whatever locks it holds, stands still for ever; the calls of this package do not wait for it.
+// Fatalf is called where Pebble cannot go on, and counts on not coming back.
 func (l pebbleLogger) Fatalf(format string, args ...any) {
 	cause := &fatalError{text: fmt.Sprintf(format, args...)}
 	for _, arg := range args {
@@ -145,8 +123,7 @@ func (l pebbleLogger) Fatalf(format string, args ...any) {
 			cause.err = err
 		}
 	}
-	l.store.fail(cause)
-	select {}
+	l.store.freeze(cause)
 }
 
 // fatalError is why Pebble cannot go on.

@@ -9,7 +9,11 @@ import (
 	"forebay/wal"
 )
 
+// formatVersion is the version of the key space as a whole; values have versions of their own.
+const formatVersion = "1"
+
 const (
+	metaFormat     = "meta/format"
 	metaLogID      = "meta/log_id"
 	metaDurableSeq = "meta/durable_seq"
 )

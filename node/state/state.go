@@ -7,6 +7,7 @@
 //	dead/<cursor>/<seq>    its dead letters                         package shipper
 //	audit/…                what operators did                       package shipper
 //	meta/epoch             last epoch given out                     package shipper
+//	meta/format            version of this key space                here
 //	meta/log_id            identity of the log beside this store    here: LogID
 //	meta/durable_seq       a seq that the log has reached           here: DurableSeq
 //	key/at, key/set/<hh>   API keys as they were last known         here: LoadKeys, SaveKeys
@@ -16,15 +17,19 @@
 //
 // [Store.Commit] applies all of its writes or none, and they are on disk when it returns nil. When it
 // returns an error they may be there or not: that is known after the next Open. Nothing is ever written
-// without a sync, so a crash loses nothing that was committed, whenever it comes.
+// without a sync, so a crash loses nothing that was committed, whenever it comes. Damage of the files is
+// found when they are read, with one exception: in the newest 32 KiB of Pebble's log, after a crash,
+// damage looks like the torn end that a crash leaves, and what was committed from there on is gone. The
+// cursors are then some way back and deliver again.
 //
 // # Failure
 //
-// A full disk is met by Options.OnDiskFull, which may free a reserve; the write is then tried once more.
-// Any other failure to write, and damage found while running, is final, because Pebble itself cannot go
-// on and a node that cannot save its cursors should not pretend to: the store is failed from then on,
-// every call returns the same [FailedError], and [Store.Failed] tells the node to end with it. Pebble's
-// own way, to end the process from within a library, is not taken.
+// A full disk is a state: Options.OnDiskFull may free a reserve, and until there is space commits wait
+// (Stats tells since when), while reading goes on. Any other failure to write, and damage found while
+// running, is final, because Pebble itself cannot go on and a node that cannot save its cursors should
+// not pretend to: the store is failed from then on, every call returns the same [FailedError], and
+// [Store.Failed] tells the node to end with it. Pebble's own way, to end the process from within a
+// library, is not taken.
 package state
 
 import (
@@ -32,6 +37,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -52,29 +58,36 @@ const (
 type Options struct {
 	// Logger receives what Pebble has to say; nil discards it.
 	Logger *slog.Logger
-	// OnDiskFull is called when a write found no space, before it is tried once more. All writes of the
-	// store wait for it, so it should do no more than remove a reserve file.
+	// OnDiskFull is called when a write found no space, before it is tried again: each time, but never
+	// twice at the same time. It should do no more than remove a reserve file.
 	OnDiskFull func()
 }
 
 // Store is an open state directory. Its methods are safe for concurrent use.
 type Store struct {
-	dir    string
-	db     *pebble.DB
-	fresh  bool
-	logger *slog.Logger
+	dir        string
+	db         *pebble.DB
+	fresh      bool
+	logger     *slog.Logger
+	onDiskFull func()
+	reserve    sync.Mutex // held while onDiskFull runs
+	full       fullDisk
+	keys       keySums
 
 	mu      sync.Mutex
+	opened  atomic.Bool // Pebble has been opened
 	closed  bool
+	closing chan struct{} // closed when closed is set
 	failure error         // a *FailedError, set once
 	failed  chan struct{} // closed when failure is set
+	frozen  chan struct{} // closed when Pebble can no longer be called
 	active  sync.WaitGroup
 
-	commits    atomic.Uint64
-	bytes      atomic.Uint64
-	diskFull   atomic.Uint64
-	background backgroundLog
-	keys       keySums
+	freezeOnce sync.Once
+
+	commits  atomic.Uint64
+	bytes    atomic.Uint64
+	diskFull atomic.Uint64
 }
 
 // ErrClosed is returned by every method after Close.
@@ -102,26 +115,76 @@ func open(dir string, o Options, fs vfs.FS) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{dir: dir, logger: o.Logger, failed: make(chan struct{})}
-	if o.OnDiskFull != nil {
-		fs = vfs.OnDiskFull(fs, func() {
-			s.diskFull.Add(1)
-			o.OnDiskFull()
-		})
-	}
+	s := &Store{dir: dir, logger: o.Logger, onDiskFull: o.OnDiskFull,
+		closing: make(chan struct{}), failed: make(chan struct{}), frozen: make(chan struct{})}
+	fs = &disk{fs, s}
 	before, err := pebble.Peek(dir, fs)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, openError(dir, err)
 	}
 	s.fresh = err != nil || !before.Exists
-	err = s.guard(func() (err error) {
+	if s.fresh && err == nil {
+		if err := checkEmpty(dir, fs); err != nil {
+			return nil, openError(dir, err)
+		}
+	}
+	err = s.guard(s.frozen, func() (err error) {
 		s.db, err = pebble.Open(dir, s.options(fs))
 		return err
 	})
 	if err != nil {
 		return nil, openError(dir, err)
 	}
+	s.opened.Store(true)
+	if err := s.checkFormat(); err != nil {
+		if closeErr := s.Close(); s.Err() == nil { // otherwise it is the error once more
+			err = errors.Join(err, closeErr)
+		}
+		return nil, openError(dir, err)
+	}
 	return s, nil
+}
+
+// checkFormat holds the key space to the version that this program knows. Its mark is the first thing
+// that is ever committed, so that its absence means that Pebble has lost a part of the store: Pebble
+// takes a damaged end of its manifest for one that a crash left, and goes on without it.
+func (s *Store) checkFormat() error {
+	found, err := s.Get(metaFormat)
+	if err != nil {
+		return err
+	}
+	if found == nil {
+		return s.markFormat()
+	}
+	if string(found) != formatVersion {
+		return fmt.Errorf("%w %q, this program knows %q", errFormat, found, formatVersion)
+	}
+	return nil
+}
+
+func (s *Store) markFormat() error {
+	err := s.Scan("", func(key string, _ []byte) error {
+		return fmt.Errorf("%w: it holds %q and no mark of its format", errIncomplete, key)
+	})
+	if err != nil {
+		return err
+	}
+	return s.Commit(shipper.Write{Key: metaFormat, Value: []byte(formatVersion)})
+}
+
+// checkEmpty refuses a directory that has data and lacks the file that names the manifest: Pebble would
+// begin anew and delete the data. A creation that was cut short leaves neither tables nor logs.
+func checkEmpty(dir string, fs vfs.FS) error {
+	names, err := fs.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".log") {
+			return fmt.Errorf("%w: it holds %s and no manifest", errIncomplete, name)
+		}
+	}
+	return nil
 }
 
 // options keep Pebble small: the state is a few MiB, dead letters aside.
@@ -136,7 +199,8 @@ func (s *Store) options(fs vfs.FS) *pebble.Options {
 		FormatMajorVersion: pebble.FormatTableFormatV6,
 		Logger:             pebbleLogger{s},
 		EventListener: &pebble.EventListener{
-			BackgroundError: s.backgroundError,
+			// Of a flush or compaction that failed, which Pebble would try again without a pause.
+			BackgroundError: s.fail,
 			DataCorruption:  func(info pebble.DataCorruptionInfo) { s.fail(info.Details) },
 		},
 	}
@@ -145,8 +209,8 @@ func (s *Store) options(fs vfs.FS) *pebble.Options {
 // Fresh reports whether Open found no store and made a new one.
 func (s *Store) Fresh() bool { return s.fresh }
 
-// Close waits for calls in flight and releases the directory. After a failure it returns the failure
-// and leaves Pebble alone, whose locks may be held for ever.
+// Close waits for calls in flight and releases the directory. Commits that wait for space fail. After a
+// failure it returns the failure, and the directory may stay locked until the process ends.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -154,14 +218,28 @@ func (s *Store) Close() error {
 		return ErrClosed
 	}
 	s.closed = true
+	close(s.closing)
 	s.mu.Unlock()
-	return s.guard(func() error {
+	select {
+	case <-s.frozen:
+		return s.Err()
+	default:
+	}
+	err := s.guard(s.frozen, func() error {
 		s.active.Wait()
-		if err := s.db.Close(); err != nil {
-			return fmt.Errorf("close state folder %s: %w", s.dir, err)
+		var err error
+		if s.Err() == nil && s.full.read().IsZero() {
+			err = s.db.Flush() // tables are checked by checksums to the last byte, the end of a log is not
 		}
-		return nil
+		return errors.Join(err, s.db.Close())
 	})
+	if failure := s.Err(); failure != nil {
+		return failure
+	}
+	if err != nil {
+		return fmt.Errorf("close state folder %s: %w", s.dir, err)
+	}
+	return nil
 }
 
 // enter admits a call; the caller has to call s.active.Done when it returned nil.
@@ -206,7 +284,11 @@ func (s *Store) Scan(prefix string, fn func(key string, value []byte) error) (er
 		return err
 	}
 	defer s.active.Done()
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte(prefix), UpperBound: after(prefix)})
+	bounds := &pebble.IterOptions{UpperBound: after(prefix)}
+	if prefix != "" {
+		bounds.LowerBound = []byte(prefix)
+	}
+	it, err := s.db.NewIter(bounds)
 	if err != nil {
 		return fmt.Errorf("state: scan %q: %w", prefix, err)
 	}
@@ -248,7 +330,7 @@ func (s *Store) Commit(writes ...shipper.Write) error {
 	if err != nil {
 		return err
 	}
-	err = s.guard(func() error {
+	err = s.guard(s.failed, func() error {
 		batch := s.db.NewBatch()
 		if err := fill(batch, writes); err != nil {
 			return errors.Join(err, batch.Close())
