@@ -6,12 +6,12 @@
 // everyone else by client address, IPv4 whole and IPv6 by /64, which is what one
 // customer of a provider usually gets.
 //
-// The number of buckets is bounded, whatever keys and addresses arrive. A bucket
-// that is full again is the same as none and gives up its place. When there is no
-// place and none of a few buckets looked at is full, the newcomer draws on a
-// bucket that all newcomers of its shard share. So no amount of other senders
-// resets a bucket in use; a flood from more addresses than there are places makes
-// new ones share.
+// The number of buckets is fixed, whatever keys and addresses arrive. A bucket that
+// is full again is the same as none and gives up its place; at the default limits
+// that is a few milliseconds after a sender's last request. A newcomer may take any
+// of eight places. If all of them are held by buckets that are not full, it draws on
+// one of 64 buckets that such newcomers share. So no number of other senders resets
+// a bucket; a flood that keeps most places busy makes some newcomers share.
 package ratelimit
 
 import (
@@ -25,16 +25,16 @@ import (
 const (
 	DefaultRequestsPerSecond = 1000
 	DefaultBurst             = 2000
-	DefaultMaxAddresses      = 100_000
-	DefaultMaxKeys           = 250_000
+	DefaultMaxAddresses      = 200_000
+	DefaultMaxKeys           = 200_000
 )
 
 // Options set a Limiter up. A zero field takes its default.
 type Options struct {
 	RequestsPerSecond float64 // of a key that names no rate, and of an address
 	Burst             int     // of a key that names none, and of an address
-	MaxAddresses      int     // address buckets, 64 bytes each at most
-	MaxKeys           int     // key buckets, 110 bytes each at most; only known keys have one
+	MaxAddresses      int     // places for address buckets, 40 bytes each
+	MaxKeys           int     // places for key buckets, 56 bytes each; only known keys have one
 }
 
 // Limiter holds the buckets. It is safe for concurrent use.
@@ -82,22 +82,23 @@ func (l *Limiter) Allow(key auth.Key) (ok bool, retryAfter time.Duration) {
 }
 
 // AllowAddr is Allow for a request without a known key: the bucket is that of
-// its client address. An invalid address has a bucket too.
+// its client address. An invalid address counts as ::.
 func (l *Limiter) AllowAddr(addr netip.Addr) (ok bool, retryAfter time.Duration) {
 	return l.addresses.take(blockOf(addr), l.defaults, time.Since(l.start))
 }
 
-// Stats counts since the limiter was made.
+// Stats is the limiter's condition.
 type Stats struct {
-	Keys           int    // key buckets held
-	Addresses      int    // address buckets held
+	Keys           int    // key buckets that are not full
+	Addresses      int    // address buckets that are not full
 	SharedRequests uint64 // requests that found no place for a bucket of their own
 }
 
-// Stats reads the counters, shard by shard.
+// Stats looks at every bucket: it is for once a second, not for each request.
 func (l *Limiter) Stats() Stats {
-	keys, sharedKeys := l.keys.stats()
-	addresses, sharedAddresses := l.addresses.stats()
+	now := time.Since(l.start)
+	keys, sharedKeys := l.keys.stats(now)
+	addresses, sharedAddresses := l.addresses.stats(now)
 	return Stats{Keys: keys, Addresses: addresses, SharedRequests: sharedKeys + sharedAddresses}
 }
 
