@@ -32,6 +32,7 @@ type Cursor struct {
 	holds    int                // commands that want the sink to stand still
 	steps    int                // batches that may go out although paused
 	stepped  chan struct{}      // closed when they have, or the sink gave up
+	again    bool               // the run loop is to look anew before it runs Ship
 	cancel   context.CancelFunc // ends the running Ship
 	stopped  chan struct{}      // closed when it has ended
 	failure  failure

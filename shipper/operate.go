@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -117,7 +116,7 @@ func (c *Cursor) Rewind(ctx context.Context, cmd Command, to uint64) (Moved, err
 	var m Moved
 	err := c.still(ctx, func() error {
 		from := c.position()
-		if from.Next == to && from.Undo != nil {
+		if from.Next == to && from.Undo != nil && from.Undo.To == to {
 			m = Moved{Cursor: c.name, From: to, To: to, Epoch: from.Epoch}
 			return nil
 		}
@@ -129,6 +128,7 @@ func (c *Cursor) Rewind(ctx context.Context, cmd Command, to uint64) (Moved, err
 		}
 		return c.move("rewind", cmd, &m, func(p *position) {
 			p.Replay = max(from.Replay, from.Next-1)
+			p.Skipped = cutFrom(p.Skipped, to)
 			p.Next = to
 		})
 	})
@@ -213,12 +213,14 @@ func (c *Cursor) move(verb string, cmd Command, m *Moved, change func(*position)
 	defer c.saving.Unlock()
 	before := c.position()
 	after := before
-	after.Skipped = slices.Clone(before.Skipped)
 	after.Undo = &rewound{
 		Next: before.Next, Replay: before.Replay, Skipped: before.Skipped,
 		Skip: verb == "skip", At: time.Now().UTC(),
 	}
 	change(&after)
+	if after.Undo != nil {
+		after.Undo.To = after.Next
+	}
 	err := c.set.nextEpoch(func(epoch uint64, counter Write) error {
 		after.Epoch = epoch
 		w, err := after.write(c.name)

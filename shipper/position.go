@@ -50,6 +50,7 @@ type position struct {
 // rewound is where a cursor stood before its last rewind or skip.
 type rewound struct {
 	Next    uint64    `json:"next"`
+	To      uint64    `json:"to"` // where it went
 	Replay  uint64    `json:"replay,omitempty"`
 	Skipped []Range   `json:"skipped,omitempty"`
 	Skip    bool      `json:"skip,omitempty"` // it was a skip
@@ -97,6 +98,17 @@ func addRange(ranges []Range, r Range) []Range {
 	})
 	if len(out) > maxRanges {
 		out = joinNearest(out)
+	}
+	return out
+}
+
+// cutFrom is what of the ranges lies below seq.
+func cutFrom(ranges []Range, seq uint64) []Range {
+	var out []Range
+	for _, r := range ranges {
+		if r.First < seq {
+			out = append(out, Range{r.First, min(r.Last, seq-1)})
+		}
 	}
 	return out
 }

@@ -150,6 +150,7 @@ func (c *Cursor) Import(cmd Command, letters []DeadLetter) (int, error) {
 func (c *Cursor) interrupt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.again = true
 	if c.cancel != nil {
 		c.cancel()
 	}

@@ -85,10 +85,12 @@ func (c *Cursor) tail(ctx context.Context, limit int, d time.Duration) error {
 	return err
 }
 
-// requeued tells whether dead letters wait to be delivered once more.
+// requeued tells whether dead letters wait to be delivered once more. Those
+// that come after it has looked end the call of Ship, see interrupt.
 func (c *Cursor) requeued() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.again = false
 	return c.dead.requeued > 0 && c.steps == 0
 }
 
@@ -157,7 +159,7 @@ func (c *Cursor) ship(ctx context.Context, open func(position) *Feed) (err error
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c.mu.Lock()
-	if c.holds > 0 { // a command came between await and here
+	if c.holds > 0 || c.again { // a command came between await and here
 		c.mu.Unlock()
 		return context.Canceled
 	}
@@ -211,6 +213,13 @@ func (c *Cursor) endStep() {
 		close(c.stepped)
 	}
 	c.steps, c.stepped = 0, nil
+}
+
+// Running tells whether the sink is at work at this moment.
+func (c *Cursor) Running() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cancel != nil
 }
 
 func (c *Cursor) nudge() {

@@ -2,6 +2,8 @@ package shipper
 
 import (
 	"context"
+	"errors"
+	"io"
 
 	"forebay/wal"
 )
@@ -24,10 +26,16 @@ func NewScan(log Log, first, last uint64) *Scan {
 // Next is the following event; false at the end.
 func (s *Scan) Next(ctx context.Context) (Event, bool, error) {
 	for len(s.queue) == 0 {
+		if err := ctx.Err(); err != nil {
+			return Event{}, false, err
+		}
 		if s.at > s.last {
 			return Event{}, false, nil
 		}
-		block, err := s.reader.Next(ctx)
+		block, err := s.reader.Next(onlyReady())
+		if errors.Is(err, context.Canceled) || errors.Is(err, io.EOF) {
+			return Event{}, false, nil // what is left up to last is a gap
+		}
 		if err != nil {
 			return Event{}, false, err
 		}
@@ -49,3 +57,11 @@ func (s *Scan) Lost() []wal.Gap { return s.lost }
 
 // Close ends the walk.
 func (s *Scan) Close() error { return s.reader.Close() }
+
+// onlyReady is a context that has ended: a reader given it returns the blocks
+// that are there, and does not wait for more.
+func onlyReady() context.Context {
+	ctx, end := context.WithCancel(context.Background())
+	end()
+	return ctx
+}

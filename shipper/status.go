@@ -1,7 +1,6 @@
 package shipper
 
 import (
-	"context"
 	"time"
 )
 
@@ -127,9 +126,7 @@ func (c *Cursor) timeOf(seq uint64) (_ time.Time, err error) {
 			err = cerr
 		}
 	}()
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel() // only what is there already
-	b, err := r.Next(ctx)
+	b, err := r.Next(onlyReady())
 	if err != nil {
 		return time.Time{}, err
 	}
