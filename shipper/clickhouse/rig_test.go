@@ -58,6 +58,12 @@ func newRig(tb testing.TB) *rig {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return rigOver(tb, log)
+}
+
+// rigOver makes a rig of a log, which it closes in the end.
+func rigOver(tb testing.TB, log *wal.Log) *rig {
+	tb.Helper()
 	r := &rig{tb: tb, log: log, state: shippertest.NewState(), flush: shipper.Flush{Rows: 1000, Bytes: 32 << 20, Age: time.Millisecond}}
 	r.state.BeforeCommit = func([]shipper.Write) error {
 		if r.failed.Load() {
