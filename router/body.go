@@ -9,14 +9,6 @@ import (
 	"forebay/router/event"
 )
 
-// Rules of bodies that cannot be read.
-const (
-	ruleWireBytes event.Rule = "wire_bytes" // over the wire cap
-	ruleRead      event.Rule = "read"       // broke off, or came too slowly
-	ruleEncoding  event.Rule = "encoding"   // an unknown Content-Encoding
-	ruleCorrupt   event.Rule = "corrupt"    // does not decompress
-)
-
 const (
 	smallestBuffer = 4 << 10
 	bufferClasses  = 8 // 4 KiB, 16 KiB, … 64 MiB
@@ -78,14 +70,19 @@ func (p *buffers) grow(b *buffer) *buffer {
 	return larger
 }
 
-// readBody reads src to its end, or to one byte past wireBytes, and keeps up to
-// keepBytes+1 bytes of it. It goes on reading when it has nowhere to keep the
-// bytes, so that a sender sees the same whatever happens here. ended says that
-// the body's end was reached. The buffer is nil if there is a refusal.
+// keepNothing, as the bytes to keep of a body, has it read and forgotten.
+const keepNothing = -1
+
+// readBody reads src to its end, or to one byte past wireBytes, and keeps what
+// it reads unless that is more than keepBytes. It goes on reading when it has
+// nowhere to keep the bytes, so that a sender sees the same whatever happens
+// here. ended says that the body's end was reached. The buffer is nil if there
+// is a refusal or nothing was to be kept.
 func (p *buffers) readBody(src io.Reader, wireBytes, keepBytes int) (body *buffer, ended bool, refusal event.Refusal) {
-	body = p.get(smallestBuffer)
-	if body == nil {
-		refusal = event.Refusal{Reason: event.Overloaded, Rule: ruleBytes}
+	if keepBytes != keepNothing {
+		if body = p.get(smallestBuffer); body == nil {
+			refusal = event.Refusal{Reason: event.Overloaded, Rule: ruleBytes}
+		}
 	}
 	var discard [1024]byte
 	for total := 0; ; {

@@ -5,7 +5,7 @@
 // timeouts and bounds that a public endpoint needs. The way of a request is one
 // function, ingest in pipeline.go, that reads from top to bottom:
 //
-//	read → key → rate limit → auth → decode and validate → privacy → dedupe → append → reply
+//	key and body → rate limit → auth → decode and validate → privacy → dedupe → append → reply
 //
 // Each step passes the request on or ends it with a refusal: a reason, a field
 // and a rule, counted once (Tally) and shown to operators (Drops, WatchDrops).

@@ -17,7 +17,9 @@ type passage struct {
 	now     time.Time
 	key     auth.Key   // the zero Key if it is not known
 	keyRule event.Rule // why it is not known
+	pool    *buffers   // where its memory comes from
 	entered bool       // it has a place among the requests that are handled
+	stage   stage
 	verdict verdict
 
 	live    []int    // the events that nothing has refused yet, as indices of verdict.events
@@ -25,18 +27,32 @@ type passage struct {
 	batch   record.Batch
 }
 
+// stage is how far a request has been counted.
+type stage uint8
+
+const (
+	stageReceived stage = iota // in flight
+	stageDecoded               // its events are in flight
+	stageDone
+)
+
 // ingest takes one request from its body to the log. It returns once every
 // event is durable or dropped, and counted. Read it from top to bottom: each
 // step either passes the request on or ends it with a refusal.
 func (r *Router) ingest(p *passage) {
 	r.tally.received()
 
+	// Key: from the header or the query.
+	shown := r.findKey(p)
+
 	// Read: to the end or the wire cap, whoever sends.
-	body, refusal := r.read(p)
+	body, refusal := r.read(p, shown)
 	defer func() { r.leave(p, body) }()
 
-	// Key: from the header, the query, or a bounded look into the body.
-	r.findKey(p, body)
+	// Key of a sender that can set no header: a bounded look into the body.
+	if !shown {
+		r.findKeyIn(p, body)
+	}
 	if refusal.Reason == event.Overloaded {
 		r.drop(p, refusal, overloadRetry)
 		return
@@ -63,11 +79,10 @@ func (r *Router) ingest(p *passage) {
 	decoder := r.decoders.Get().(*event.Decoder)
 	batch, refusal := decoder.Decode(body.b, p.format, p.now)
 	if refusal.Refused() {
-		r.decoders.Put(decoder)
+		r.putDecoder(decoder)
 		r.drop(p, refusal, 0)
 		return
 	}
-	r.tally.decoded(p.key.Project, len(batch.Events))
 	r.begin(p, batch)
 
 	// Privacy: every key and string of every event.
@@ -79,8 +94,8 @@ func (r *Router) ingest(p *passage) {
 
 	// Append: what is stored is durable when this returns.
 	entry := r.encode(p, batch, reservation)
-	r.decoders.Put(decoder)
-	r.buffers.put(body)
+	r.putDecoder(decoder)
+	p.pool.put(body)
 	body = nil
 	r.store(p, entry, reservation)
 	r.settle(p)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,7 +61,9 @@ type Options struct {
 	// 4096. More are dropped as overloaded.
 	MaxRequests int
 	// MaxBytes bounds the bytes of bodies and records in memory; default 128
-	// MiB. What does not fit is dropped as overloaded.
+	// MiB. What does not fit is dropped as overloaded. A quarter is for
+	// requests that show no key in their header or query, so that nobody
+	// without a key can take the others' room.
 	MaxBytes int64
 	// Decompressors is how many bodies are decompressed at a time, at up to 16
 	// MiB each; default GOMAXPROCS. Others wait.
@@ -104,7 +107,8 @@ type Router struct {
 	routes        *httprouter.Router
 	headers       fixedHeaders
 	replyOK       []byte
-	buffers       buffers
+	buffers       buffers // for requests with a key in the header or query
+	beacons       buffers // for the others
 	decompressors *decompressors
 	decoders      sync.Pool // of *event.Decoder
 	passages      sync.Pool // of *passage
@@ -137,7 +141,8 @@ func New(opts Options) (*Router, error) {
 		tally:         newTally(), tap: newTap(),
 		privacy: opts.Privacy,
 	}
-	r.buffers.limit = opts.MaxBytes
+	r.beacons.limit = opts.MaxBytes / 4
+	r.buffers.limit = opts.MaxBytes - r.beacons.limit
 	r.passages.New = func() any { return new(passage) }
 	r.decoders.New = func() any {
 		d, err := event.NewDecoder(opts.Limits)
@@ -190,9 +195,9 @@ func (o *Options) validate() error {
 	if o.WireBytes < 1 || o.WireBytes > maxWireBytes {
 		return fmt.Errorf("router: wire bytes is %d, want 1 to %d", o.WireBytes, maxWireBytes)
 	}
-	if o.MaxRequests < 1 || o.MaxBytes < smallestBuffer || o.Decompressors < 1 {
-		return fmt.Errorf("router: max requests %d, max bytes %d and decompressors %d must be above 0",
-			o.MaxRequests, o.MaxBytes, o.Decompressors)
+	if o.MaxRequests < 1 || o.MaxBytes < 4*smallestBuffer || o.Decompressors < 1 {
+		return fmt.Errorf("router: max requests is %d, max bytes %d and decompressors %d; want at least 1, %d and 1",
+			o.MaxRequests, o.MaxBytes, o.Decompressors, 4*smallestBuffer)
 	}
 	_, err := event.NewDecoder(o.Limits)
 	return err
@@ -222,13 +227,31 @@ func (r *Router) post(w http.ResponseWriter, req *http.Request, format event.For
 	start := time.Now()
 	p := r.passages.Get().(*passage)
 	p.req, p.format, p.now = req, format, r.now()
-	r.ingest(p)
+	r.contained(p)
 	r.reply(w, req, &p.verdict)
 	p.reset()
 	r.passages.Put(p)
 	if r.onReply != nil {
 		r.onReply(time.Since(start))
 	}
+}
+
+// contained runs the pipeline. Should a bug make it panic, the request is
+// counted as dropped, the sender is told nothing, and the operator all.
+func (r *Router) contained(p *passage) {
+	defer func() {
+		cause := recover()
+		if cause == nil {
+			return
+		}
+		text := "the cause may hold data of the request"
+		if fault, ok := cause.(runtime.Error); ok {
+			text = fault.Error()
+		}
+		r.logger.Error("BUG: a request made the pipeline panic; it was dropped", "panic", text, "stack", string(debug.Stack()))
+		r.abandon(p)
+	}()
+	r.ingest(p)
 }
 
 // Tally returns what became of all requests and events, as one moment.
