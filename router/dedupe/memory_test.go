@@ -69,7 +69,7 @@ func TestDigestTellsKeysApart(t *testing.T) {
 // this program runs. The value is the SipHash-2-4 of "\x04shopkey-1".
 func TestDigestStaysTheSame(t *testing.T) {
 	log := [16]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
-	const want = 0xcb9d6bc409d052c2
+	const want uint64 = 0xcb9d6bc409d052c2
 	if got := dedupe.NewHasher(log).Digest("shop", "key-1"); got != want {
 		t.Errorf("Digest = %#x, want %#x", got, want)
 	}
