@@ -62,10 +62,10 @@ type Sink struct {
 
 // Stats counts what was completed since the start.
 type Stats struct {
-	Files  uint64
-	Events uint64
-	Bytes  uint64 // on disk
-	Last   string // name of the newest file; empty: none yet
+	Files  uint64 `json:"files"`
+	Events uint64 `json:"events"`
+	Bytes  uint64 `json:"bytes"`          // on disk
+	Last   string `json:"last,omitempty"` // name of the newest file; empty: none yet
 }
 
 // New makes the directory and returns the sink. The error says what is wrong with the directory.
@@ -92,6 +92,9 @@ func New(o Options) (*Sink, error) {
 // Flush is what the cursor of an archive is to be added with: small steps, since the sink itself
 // gathers them into files.
 func Flush() shipper.Flush { return shipper.Flush{Rows: 5000, Bytes: 4 << 20} }
+
+// Status implements shipper.Reporter.
+func (s *Sink) Status() any { return s.Stats() }
 
 // Stats returns the counters.
 func (s *Sink) Stats() Stats {
