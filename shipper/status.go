@@ -117,6 +117,16 @@ func (c *Cursor) Status() Status {
 	return s
 }
 
+// DeliveredTo is when the newest event below the position was received; the
+// zero time if there is none.
+func (c *Cursor) DeliveredTo() (time.Time, error) {
+	next := c.Next()
+	if next <= max(c.log.FirstSeq(), 1) {
+		return time.Time{}, nil
+	}
+	return c.timeOf(next - 1)
+}
+
 // timeOf is the commit time of the block that holds seq, or of the first one
 // after it.
 func (c *Cursor) timeOf(seq uint64) (_ time.Time, err error) {

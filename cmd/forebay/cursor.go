@@ -1,0 +1,152 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"os/user"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"forebay/node/admin"
+	"forebay/shipper"
+)
+
+func newCursor(g *globals) *cobra.Command {
+	c := &cobra.Command{Use: "cursor", Short: "Inspect, pause, step and move the shippers' cursors", Args: exactArgs()}
+	c.AddCommand(newCursorList(g), newCursorShow(g), newCursorPause(g), newCursorResume(g), newCursorStep(g),
+		newCursorRewind(g), newCursorUndo(g))
+	return c
+}
+
+func newCursorList(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the cursors", Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return g.withNode(func(c *admin.Client) error {
+				all, err := c.Cursors(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if g.json {
+					return g.printJSON(all)
+				}
+				return g.showCursors(all)
+			})
+		},
+	}
+}
+
+func (g *globals) showCursors(all []shipper.Status) error {
+	rows := [][]string{{"CURSOR", "STATE", "NEXT", "EPOCH", "LAG", "OLDEST", "RATE", "DEAD", "LAST ERROR"}}
+	for _, s := range all {
+		lastError := s.LastError
+		if s.State == shipper.Running {
+			lastError = "" // over; cursor show still has it
+		}
+		rows = append(rows, []string{
+			s.Name, s.State, fmt.Sprint(s.NextSeq), fmt.Sprint(s.Epoch), fmt.Sprint(s.LagEvents),
+			seconds(s.LagSeconds), fmt.Sprintf("%.0f/s", s.RatePerSecond), fmt.Sprint(s.Dead), lastError,
+		})
+	}
+	return g.table(rows...)
+}
+
+func newCursorShow(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use: "show NAME", Short: "Show all there is to know of one cursor", Args: exactArgs("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return g.withNode(func(c *admin.Client) error {
+				s, err := c.Cursor(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				if g.json {
+					return g.printJSON(s)
+				}
+				return g.showCursor(s)
+			})
+		},
+	}
+}
+
+func (g *globals) showCursor(s shipper.Status) error {
+	rows := [][]string{
+		{"cursor", s.Name},
+		{"state", s.State},
+		{"next seq", fmt.Sprint(s.NextSeq)},
+		{"epoch", fmt.Sprint(s.Epoch)},
+		{"lag", fmt.Sprintf("%d events, %s", s.LagEvents, seconds(s.LagSeconds))},
+		{"rate", fmt.Sprintf("%.1f events/s over the last minute", s.RatePerSecond)},
+	}
+	add := func(name, format string, args ...any) { rows = append(rows, []string{name, fmt.Sprintf(format, args...)}) }
+	if !s.OldestUnshipped.IsZero() {
+		add("oldest unshipped", "%s", s.OldestUnshipped.Format(time.RFC3339Nano))
+	}
+	if s.CatchUpSeconds > 0 {
+		add("catches up in", "%s at that rate", seconds(s.CatchUpSeconds))
+	}
+	if s.ReplayTo > 0 {
+		add("replays", "up to seq %d", s.ReplayTo)
+	}
+	if p := s.Pause; p != nil {
+		until := "until it is resumed"
+		if !p.Until.IsZero() {
+			until = "until " + p.Until.Format(time.RFC3339)
+		}
+		add("paused", "by %s since %s, %s: %s", p.By, ago(p.Since), until, p.Reason)
+	}
+	if s.LastError != "" {
+		add("last error", "%s", s.LastError)
+		add("", "first %s ago, %d tries failed", ago(s.ErrorSince), s.ErrorCount)
+	}
+	if p := s.Plan; p != nil {
+		add("plan in flight", "seq %d to %d, %d rows, token %s, since %s", p.First, p.Last, p.Rows, p.Token, ago(p.At))
+	}
+	add("dead letters", "%d (%d requeued, %d discarded so far)", s.Dead, s.Requeued, s.Discarded)
+	for _, r := range []struct {
+		name   string
+		ranges []shipper.Range
+	}{{"lost to damage", s.Lost}, {"gone by retention", s.Expired}, {"skipped", s.Skipped}} {
+		if len(r.ranges) > 0 {
+			add(r.name, "%s", rangesText(r.ranges))
+		}
+	}
+	if err := g.table(rows...); err != nil {
+		return err
+	}
+	if s.Sink == nil {
+		return nil
+	}
+	fmt.Fprintln(g.out, "sink:")
+	return g.printJSON(s.Sink)
+}
+
+func rangesText(ranges []shipper.Range) string {
+	parts := []string{}
+	for _, r := range ranges {
+		parts = append(parts, fmt.Sprintf("%d-%d", r.First, r.Last))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// command is who asks and why, for the audit trail: FOREBAY_OPERATOR, else
+// the user of this process at this host.
+func command(why string) admin.Command {
+	by := os.Getenv("FOREBAY_OPERATOR")
+	if by == "" {
+		by = "unknown"
+		if u, err := user.Current(); err == nil {
+			by = u.Username
+		}
+		if host, err := os.Hostname(); err == nil {
+			by += "@" + host
+		}
+	}
+	return admin.Command{By: by, Why: why}
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,40 @@
+// Command forebay is the node and the operator's tool for it.
+//
+// `forebay run` is the daemon. Every other subcommand either calls the admin
+// API of a running node or, given --config for a node that is stopped, opens
+// its data directory itself and serves the same API in its own process. Each
+// subcommand is one file; the assembly of the node is package node.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set by the linker; see the Makefile.
+var version = "unknown"
+
+// Exit codes, as documented in OPERATING.md.
+const (
+	exitFailed = 1 // the command did not do what it was asked
+	exitUsage  = 2 // it was asked wrongly
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := newRoot(os.Stdout, os.Stderr).ExecuteContext(ctx)
+	stop()
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "forebay:", err)
+	var usage usageError
+	if errors.As(err, &usage) {
+		os.Exit(exitUsage)
+	}
+	os.Exit(exitFailed)
+}

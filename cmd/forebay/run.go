@@ -1,0 +1,66 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"forebay/node"
+	"forebay/node/config"
+)
+
+func newRun(g *globals) *cobra.Command {
+	var dev bool
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "run --config FILE",
+		Short: "Run the node until SIGTERM or SIGINT",
+		Long: `Run the node until SIGTERM or SIGINT.
+
+With --dev everything is embedded and nothing needs to be installed: a key from
+a file, an archive of files for ClickHouse, and a Session Manager in the same
+process that prints what reaches it.`,
+		Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if dev {
+				return g.runDev(cmd, dir)
+			}
+			if g.config == "" {
+				return usageError{errors.New("say which configuration to run: --config FILE, or --dev for one that needs nothing")}
+			}
+			cfg, err := config.Load(g.config, os.Environ())
+			if err != nil {
+				return err
+			}
+			logger, err := newLogger(cfg.Log, g.err)
+			if err != nil {
+				return err
+			}
+			n, err := node.Open(cfg, node.Options{Version: version, Logger: logger})
+			if err != nil {
+				return err
+			}
+			return n.Run(cmd.Context())
+		},
+	}
+	cmd.Flags().BoolVar(&dev, "dev", false, "run with everything embedded, on loopback")
+	cmd.Flags().StringVar(&dir, "dev-dir", ".demo", "folder of --dev")
+	return cmd
+}
+
+// newLogger writes to w as the configuration says.
+func newLogger(c config.Log, w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		return nil, fmt.Errorf("log.level: %w", err)
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "text" {
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	}
+	return slog.New(slog.NewJSONHandler(w, o)), nil
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"forebay/node/admin"
+)
+
+func newStatus(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Show whether the node accepts, stores and ships, and why not", Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return g.withNode(func(c *admin.Client) error {
+				s, err := c.Status(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if g.json {
+					return g.printJSON(s)
+				}
+				return g.showStatus(s)
+			})
+		},
+	}
+}
+
+func (g *globals) showStatus(s admin.Status) error {
+	fmt.Fprintf(g.out, "node %s, log %s, version %s\n\n", s.NodeID, s.LogID, s.Version)
+	rows := [][]string{{"CHECK", "STATE", "SINCE", "REASON"}}
+	for _, c := range s.Checks {
+		state := "ok"
+		if !c.OK {
+			state = "NOT OK"
+		}
+		rows = append(rows, []string{c.Name, state, ago(c.Since), c.Reason})
+	}
+	if err := g.table(rows...); err != nil {
+		return err
+	}
+	l := s.Log
+	fmt.Fprintf(g.out, "\nlog: seq %d to %d in %d segments, %s of %s",
+		l.FirstSeq, l.DurableSeq, l.Segments, bytesText(l.Bytes), bytesText(l.BudgetBytes))
+	if l.FullIn > 0 {
+		fmt.Fprintf(g.out, ", full in %s", seconds(l.FullIn))
+	}
+	if !l.RewindTo.IsZero() {
+		fmt.Fprintf(g.out, ", can be rewound to %s", l.RewindTo.Format("2006-01-02 15:04:05Z"))
+	}
+	fmt.Fprintf(g.out, "\nkeys: %d from %s, %s old\n\n", s.Keys.Count, s.Keys.Source, seconds(s.Keys.AgeSeconds))
+	if err := g.showCursors(s.Cursors); err != nil {
+		return err
+	}
+	r, e := s.Ledger.Requests, s.Ledger.Events
+	fmt.Fprintf(g.out, "\nrequests: %d received = %d in flight + %d decoded + %s dropped\n", r.Received, r.InFlight, r.Decoded, dropped(r.Dropped))
+	fmt.Fprintf(g.out, "events:   %d decoded  = %d in flight + %d accepted + %s dropped\n", e.Decoded, e.InFlight, e.Accepted, dropped(e.Dropped))
+	return nil
+}
+
+// dropped is the sum and, in brackets, the reasons that occurred.
+func dropped(by map[string]uint64) string {
+	sum, parts := uint64(0), []string{}
+	for _, reason := range sortedKeys(by) {
+		if by[reason] > 0 {
+			sum += by[reason]
+			parts = append(parts, fmt.Sprintf("%s %d", reason, by[reason]))
+		}
+	}
+	if sum == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%d (%s)", sum, strings.Join(parts, ", "))
+}

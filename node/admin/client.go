@@ -1,0 +1,231 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"forebay/shipper"
+	"forebay/wal"
+)
+
+// clientTimeout bounds one call: a rewind waits for requests in flight.
+const clientTimeout = 2 * time.Minute
+
+// Client calls a node's admin API.
+type Client struct {
+	base  string
+	token string
+	http  *http.Client
+}
+
+// NewClient calls the node at addr: HOST:PORT, or unix:PATH for a socket.
+func NewClient(addr, token string) *Client {
+	c := &Client{base: "http://" + addr, token: token, http: &http.Client{Timeout: clientTimeout}}
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		c.base = "http://localhost"
+		c.http.Transport = &http.Transport{
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "unix", path)
+			},
+		}
+	}
+	return c
+}
+
+// InProcess calls a handler directly, for a node that is stopped.
+func InProcess(h http.Handler) *Client {
+	return &Client{base: "http://localhost", http: &http.Client{Transport: direct{h}}}
+}
+
+// direct is a transport that hands requests to a handler.
+type direct struct{ h http.Handler }
+
+func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	rec := &recorder{header: http.Header{}, status: http.StatusOK}
+	d.h.ServeHTTP(rec, r)
+	return &http.Response{
+		Status:     fmt.Sprintf("%d %s", rec.status, http.StatusText(rec.status)),
+		StatusCode: rec.status, Header: rec.header, Body: io.NopCloser(&rec.body), Request: r,
+	}, nil
+}
+
+// recorder keeps an answer in memory.
+type recorder struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (r *recorder) Header() http.Header         { return r.header }
+func (r *recorder) WriteHeader(status int)      { r.status = status }
+func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
+
+// Status is the node's status.
+func (c *Client) Status(ctx context.Context) (s Status, err error) {
+	return s, c.get(ctx, "/admin/v1/status", &s)
+}
+
+// Cursors lists the cursors.
+func (c *Client) Cursors(ctx context.Context) (s []shipper.Status, err error) {
+	return s, c.get(ctx, "/admin/v1/cursors", &s)
+}
+
+// Cursor is one cursor.
+func (c *Client) Cursor(ctx context.Context, name string) (s shipper.Status, err error) {
+	return s, c.get(ctx, "/admin/v1/cursors/"+url.PathEscape(name), &s)
+}
+
+// Pause pauses a cursor.
+func (c *Client) Pause(ctx context.Context, name string, req PauseRequest) (s shipper.Status, err error) {
+	return s, c.post(ctx, cursorPath(name, "pause"), req, &s)
+}
+
+// Resume lets a cursor go on.
+func (c *Client) Resume(ctx context.Context, name string, cmd Command) (s shipper.Status, err error) {
+	return s, c.post(ctx, cursorPath(name, "resume"), cmd, &s)
+}
+
+// Step lets a paused cursor deliver one batch.
+func (c *Client) Step(ctx context.Context, name string, cmd Command) (m shipper.Moved, err error) {
+	return m, c.post(ctx, cursorPath(name, "step"), cmd, &m)
+}
+
+// Rewind previews or applies a move.
+func (c *Client) Rewind(ctx context.Context, name string, req RewindRequest) (r RewindReply, err error) {
+	return r, c.post(ctx, cursorPath(name, "rewind"), req, &r)
+}
+
+// Undo takes back the last move.
+func (c *Client) Undo(ctx context.Context, name string, cmd Command) (m shipper.Moved, err error) {
+	return m, c.post(ctx, cursorPath(name, "undo"), cmd, &m)
+}
+
+// Dead calls fn for the dead letters that the query selects: project, session,
+// reason, since, until, seq, limit.
+func (c *Client) Dead(ctx context.Context, name string, query url.Values, fn func(shipper.DeadLetter) error) error {
+	return eachLine(ctx, c, cursorPath(name, "dead")+"?"+query.Encode(), fn)
+}
+
+// Requeue has dead letters delivered once more.
+func (c *Client) Requeue(ctx context.Context, name string, req DeadRequest) (r DeadReply, err error) {
+	return r, c.post(ctx, cursorPath(name, "dead/requeue"), req, &r)
+}
+
+// Discard removes dead letters for ever.
+func (c *Client) Discard(ctx context.Context, name string, req DeadRequest) (r DeadReply, err error) {
+	return r, c.post(ctx, cursorPath(name, "dead/discard"), req, &r)
+}
+
+// Import adds dead letters from JSON lines, as Dead has them.
+func (c *Client) Import(ctx context.Context, name string, cmd Command, lines io.Reader) (r DeadReply, err error) {
+	query := url.Values{"by": {cmd.By}, "why": {cmd.Why}}
+	return r, c.call(ctx, http.MethodPost, cursorPath(name, "dead/import")+"?"+query.Encode(), lines, &r)
+}
+
+// Audit calls fn for what operators did, oldest first.
+func (c *Client) Audit(ctx context.Context, fn func(shipper.AuditEntry) error) error {
+	return eachLine(ctx, c, "/admin/v1/audit", fn)
+}
+
+func cursorPath(name, verb string) string {
+	return "/admin/v1/cursors/" + url.PathEscape(name) + "/" + verb
+}
+
+// Segments lists the log's files.
+func (c *Client) Segments(ctx context.Context) (s []Segment, err error) {
+	return s, c.get(ctx, "/admin/v1/wal/segments", &s)
+}
+
+// Verify reads the whole log and reports what is damaged.
+func (c *Client) Verify(ctx context.Context) (r wal.Report, err error) {
+	return r, c.get(ctx, "/admin/v1/wal/verify", &r)
+}
+
+// Events calls fn for up to limit events from seq on; from 0 is the oldest.
+func (c *Client) Events(ctx context.Context, from, limit uint64, fn func(Event) error) error {
+	path := fmt.Sprintf("/admin/v1/wal/events?limit=%d", limit)
+	if from > 0 {
+		path += fmt.Sprintf("&from=%d", from)
+	}
+	return eachLine(ctx, c, path, fn)
+}
+
+// eachLine calls fn for the values of an answer of JSON lines.
+func eachLine[T any](ctx context.Context, c *Client, path string, fn func(T) error) error {
+	res, err := c.do(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	for d := json.NewDecoder(res.Body); ; {
+		var v T
+		if err := d.Decode(&v); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("read the node's answer to %s: %w", path, err)
+		}
+		if err := fn(v); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *Client) get(ctx context.Context, path string, into any) error {
+	return c.call(ctx, http.MethodGet, path, nil, into)
+}
+
+func (c *Client) post(ctx context.Context, path string, body, into any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encode the request: %w", err)
+	}
+	return c.call(ctx, http.MethodPost, path, bytes.NewReader(text), into)
+}
+
+func (c *Client) call(ctx context.Context, method, path string, body io.Reader, into any) error {
+	res, err := c.do(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(into); err != nil {
+		return fmt.Errorf("read the node's answer to %s: %w", path, err)
+	}
+	return nil
+}
+
+// do returns a successful response, or the problem that the node named.
+func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("call the node: %w", err)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("the node does not answer (is it running? --admin and FOREBAY_ADMIN say where it listens; --config FILE also works on a stopped node): %w", err)
+	}
+	if res.StatusCode < 300 {
+		return res, nil
+	}
+	defer res.Body.Close()
+	var p Problem
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxBody)).Decode(&p); err != nil || p.Error == "" {
+		return nil, fmt.Errorf("the node answered %s to %s", res.Status, path)
+	}
+	return nil, errors.New(p.Error)
+}

@@ -1,0 +1,196 @@
+package admin
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/julienschmidt/httprouter"
+
+	"forebay/shipper"
+	"forebay/wal"
+)
+
+// maxBody bounds what an operator's request may carry.
+const maxBody = 1 << 20
+
+// Node is what the API shows of the node as a whole.
+type Node interface {
+	Status() Status
+	// Checks are the health checks alone, cheap enough for every second.
+	Checks() []Check
+}
+
+// Options are what the API stands on.
+type Options struct {
+	Node    Node
+	Log     *wal.Log
+	LogDir  string
+	Cursors *shipper.Cursors
+	Metrics http.Handler // nil: no /metrics
+	Token   string       // empty: only for loopback and Unix sockets
+	Logger  *slog.Logger
+}
+
+// NewHandler returns the API.
+func NewHandler(o Options) http.Handler {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	a := &api{Options: o}
+	r := httprouter.New()
+	r.GET("/healthz", a.healthz)
+	r.GET("/readyz", a.readyz)
+	if o.Metrics != nil {
+		r.Handler(http.MethodGet, "/metrics", o.Metrics)
+	}
+	r.GET("/admin/v1/status", a.guard(a.status))
+	r.GET("/admin/v1/cursors", a.guard(a.cursors))
+	r.GET("/admin/v1/cursors/:name", a.guard(a.cursor))
+	r.POST("/admin/v1/cursors/:name/pause", a.guard(a.pause))
+	r.POST("/admin/v1/cursors/:name/resume", a.guard(a.resume))
+	r.POST("/admin/v1/cursors/:name/step", a.guard(a.step))
+	r.POST("/admin/v1/cursors/:name/rewind", a.guard(a.rewind))
+	r.POST("/admin/v1/cursors/:name/undo", a.guard(a.undo))
+	r.GET("/admin/v1/cursors/:name/dead", a.dead)
+	r.POST("/admin/v1/cursors/:name/dead/requeue", a.guard(a.changeDead((*shipper.Cursor).Requeue)))
+	r.POST("/admin/v1/cursors/:name/dead/discard", a.guard(a.changeDead((*shipper.Cursor).Discard)))
+	r.POST("/admin/v1/cursors/:name/dead/import", a.importDead)
+	r.GET("/admin/v1/audit", a.auditLog)
+	r.GET("/admin/v1/wal/segments", a.guard(a.segments))
+	r.GET("/admin/v1/wal/verify", a.guard(a.verify))
+	r.GET("/admin/v1/wal/events", a.events)
+	r.NotFound = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusNotFound, Problem{Error: "no such path: see the admin API in OPERATING.md"})
+	})
+	return r
+}
+
+type api struct{ Options }
+
+// handler answers one request with a value to be encoded, or an error.
+type handler func(r *http.Request, p httprouter.Params) (any, error)
+
+// failure is an error with the HTTP status that tells its kind.
+type failure struct {
+	status int
+	err    error
+}
+
+func (f failure) Error() string { return f.err.Error() }
+func (f failure) Unwrap() error { return f.err }
+
+func refuse(status int, format string, args ...any) error {
+	return failure{status, fmt.Errorf(format, args...)}
+}
+
+// guard lets only operators through and writes what h returns.
+func (a *api) guard(h handler) httprouter.Handle {
+	return func(w http.ResponseWriter, r *http.Request, p httprouter.Params) {
+		if err := a.admit(r); err != nil {
+			a.fail(w, err)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		v, err := h(r, p)
+		if err != nil {
+			a.fail(w, err)
+			return
+		}
+		reply(w, http.StatusOK, v)
+	}
+}
+
+func (a *api) fail(w http.ResponseWriter, err error) {
+	status := http.StatusInternalServerError
+	var f failure
+	switch {
+	case errors.As(err, &f):
+		status = f.status
+	case errors.Is(err, shipper.ErrBusy):
+		status = http.StatusConflict
+	case errors.Is(err, shipper.ErrRefused):
+		status = http.StatusUnprocessableEntity
+	}
+	reply(w, status, Problem{Error: err.Error()})
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		status, body = http.StatusInternalServerError, []byte(`{"error":"the answer could not be encoded"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // the operator went away: nobody left to tell
+}
+
+// admit refuses who is not an operator: without a token whoever is not local,
+// with one whoever does not know it, and in both cases pages of other origins.
+func (a *api) admit(r *http.Request) error {
+	if a.Token != "" {
+		got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok || subtle.ConstantTimeCompare([]byte(got), []byte(a.Token)) != 1 {
+			return refuse(http.StatusUnauthorized, "this node wants a token: set FOREBAY_ADMIN_TOKEN_FILE or --token-file")
+		}
+	} else if !localPeer(r.RemoteAddr) {
+		return refuse(http.StatusForbidden, "without admin.token_file the admin API answers on loopback only")
+	}
+	if !plainHost(r.Host) && a.Token == "" {
+		return refuse(http.StatusForbidden, "the Host header %q is neither an address nor localhost", r.Host)
+	}
+	if origin := r.Header.Get("Origin"); origin != "" {
+		u, err := url.Parse(origin)
+		if err != nil || u.Host != r.Host {
+			return refuse(http.StatusForbidden, "requests from another origin are refused")
+		}
+	}
+	return nil
+}
+
+// localPeer is also true for Unix sockets and calls within the process, whose
+// peers have no address.
+func localPeer(remote string) bool {
+	if remote == "" || remote == "@" {
+		return true
+	}
+	ap, err := netip.ParseAddrPort(remote)
+	return err == nil && ap.Addr().Unmap().IsLoopback()
+}
+
+// plainHost tells a Host that no foreign name service can have pointed here.
+func plainHost(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil || host == "localhost" || host == ""
+}
+
+func (a *api) healthz(w http.ResponseWriter, _ *http.Request, _ httprouter.Params) {
+	reply(w, http.StatusOK, map[string]bool{"alive": true})
+}
+
+// readyz is 200 while new events are accepted and 503, with the reasons,
+// while traffic should go elsewhere.
+func (a *api) readyz(w http.ResponseWriter, _ *http.Request, _ httprouter.Params) {
+	checks := a.Node.Checks()
+	for _, c := range checks {
+		if !c.Ready {
+			reply(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "checks": checks})
+			return
+		}
+	}
+	reply(w, http.StatusOK, map[string]any{"ready": true, "checks": checks})
+}
+
+func (a *api) status(*http.Request, httprouter.Params) (any, error) { return a.Node.Status(), nil }

@@ -1,0 +1,150 @@
+package admin
+
+import (
+	"time"
+
+	"forebay/router"
+	"forebay/shipper"
+	"forebay/wal"
+)
+
+// Status is `forebay status --json`. Fields are added, never renamed.
+type Status struct {
+	NodeID    string           `json:"node_id"`
+	LogID     string           `json:"log_id"`
+	Version   string           `json:"version"`
+	StartedAt time.Time        `json:"started_at"`
+	Accepting bool             `json:"accepting"`
+	Checks    []Check          `json:"checks"`
+	Log       LogStatus        `json:"log"`
+	Cursors   []shipper.Status `json:"cursors"`
+	Keys      KeyStatus        `json:"keys"`
+	Ledger    Ledger           `json:"ledger"`
+}
+
+// Check is one thing that is either in order or says why not. Those named
+// accept decide readiness.
+type Check struct {
+	Name   string    `json:"name"` // accept, durable, ship, keys, ledger, …
+	OK     bool      `json:"ok"`
+	Reason string    `json:"reason,omitempty"` // what is wrong and what to do
+	Since  time.Time `json:"since,omitzero"`
+	Ready  bool      `json:"-"` // false: traffic should go elsewhere
+}
+
+// LogStatus is the log's own account.
+type LogStatus struct {
+	FirstSeq    uint64    `json:"first_seq"`
+	DurableSeq  uint64    `json:"durable_seq"`
+	Segments    int       `json:"segments"`
+	Bytes       int64     `json:"bytes"`
+	BudgetBytes int64     `json:"budget_bytes"`
+	FullIn      float64   `json:"full_in_seconds,omitempty"` // at the present rate, nothing freed; 0 = not in sight
+	RewindTo    time.Time `json:"rewind_to,omitzero"`        // earliest time that cursors can be rewound to
+}
+
+// KeyStatus tells where keys come from and how fresh they are.
+type KeyStatus struct {
+	Source     string  `json:"source"`
+	Count      int     `json:"count"`
+	AgeSeconds float64 `json:"age_seconds"`
+	LastError  string  `json:"last_error,omitempty"`
+}
+
+// Ledger is the account of everything that came in, as one moment.
+type Ledger struct {
+	Requests  router.Requests                `json:"requests"`
+	Events    router.Events                  `json:"events"`
+	Projects  map[string]router.ProjectTally `json:"projects,omitempty"`
+	Uncertain uint64                         `json:"uncertain"` // requests and events that a crash may have left out, at most
+	Balanced  bool                           `json:"balanced"`
+}
+
+// Segment is one file of the log.
+type Segment = wal.SegmentInfo
+
+// Event is one event of the log as operators see it.
+type Event struct {
+	Seq        uint64    `json:"seq"`
+	LogID      string    `json:"log_id"`
+	ReceivedAt time.Time `json:"received_at"`
+	Project    string    `json:"project"`
+	Session    string    `json:"session"`
+	SDKVersion string    `json:"sdk_version,omitempty"`
+	AppID      string    `json:"app_id,omitempty"`
+	Event      RawJSON   `json:"event"` // as the sender wrote it, white space aside
+}
+
+// RawJSON is JSON text that is passed on untouched.
+type RawJSON []byte
+
+// MarshalJSON returns the text itself.
+func (r RawJSON) MarshalJSON() ([]byte, error) { return r, nil }
+
+// UnmarshalJSON keeps the text itself.
+func (r *RawJSON) UnmarshalJSON(text []byte) error {
+	*r = append((*r)[:0], text...)
+	return nil
+}
+
+// Command says who asks for a change and why, for the audit trail.
+type Command struct {
+	By  string `json:"by,omitempty"`
+	Why string `json:"why,omitempty"`
+}
+
+func (c Command) shipper() shipper.Command { return shipper.Command{By: c.By, Why: c.Why} }
+
+// Duration is a time.Duration that JSON shows as text, such as "2h".
+type Duration time.Duration
+
+// MarshalText writes it as time.Duration does.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText reads what time.ParseDuration takes.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	*d = Duration(v)
+	return err
+}
+
+// PauseRequest asks to pause a cursor; For 0 is until it is resumed.
+type PauseRequest struct {
+	Command
+	For Duration `json:"for,omitempty"`
+}
+
+// RewindRequest asks to move a cursor to a place named in exactly one way.
+// Without Apply nothing is moved, and the answer tells what would be.
+type RewindRequest struct {
+	Command
+	ToSeq   uint64    `json:"to_seq,omitempty"`
+	ToTime  time.Time `json:"to_time,omitzero"`   // the first event received then or later
+	ToStart bool      `json:"to_start,omitempty"` // the oldest event kept
+	Back    Duration  `json:"back,omitempty"`     // so long before the last event delivered
+	SkipTo  uint64    `json:"skip_to,omitempty"`  // forward, over events that are not delivered
+	Apply   bool      `json:"apply,omitempty"`
+}
+
+// RewindReply tells what a move means and whether it was made.
+type RewindReply struct {
+	shipper.Preview
+	Applied bool   `json:"applied"`
+	Epoch   uint64 `json:"epoch,omitempty"` // the new one, if it was made
+}
+
+// DeadRequest names dead letters; without a filter it is all of a cursor's.
+type DeadRequest struct {
+	Command
+	Filter shipper.DeadFilter `json:"filter"`
+}
+
+// DeadReply tells how many dead letters were changed.
+type DeadReply struct {
+	Letters int `json:"letters"`
+}
+
+// Problem is the body of every answer that is not a success.
+type Problem struct {
+	Error string `json:"error"`
+}

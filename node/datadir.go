@@ -1,0 +1,109 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// layoutVersion is what data_dir/VERSION holds. A directory of a newer layout
+// is refused by name; one of an older layout stays readable.
+const layoutVersion = "1"
+
+// dataDir is a node's folder, held by one process at a time.
+//
+//	VERSION   layout of this folder
+//	LOCK      locked (flock) while a process uses the folder
+//	wal/      the log, see wal/FORMAT.md
+//	state/    Pebble: cursors, plans, dead letters, cached keys
+type dataDir struct {
+	path string
+	lock *os.File
+}
+
+func (d *dataDir) logDir() string   { return filepath.Join(d.path, "wal") }
+func (d *dataDir) stateDir() string { return filepath.Join(d.path, "state") }
+
+// openDataDir creates the folder if need be and locks it.
+func openDataDir(path string) (*dataDir, error) {
+	if err := os.MkdirAll(path, 0o750); err != nil {
+		return nil, fmt.Errorf("node.data_dir %s cannot be created (choose another, or give this user the right to write there): %w", path, err)
+	}
+	lock, err := os.OpenFile(filepath.Join(path, "LOCK"), os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("node.data_dir %s is not writable (choose another, or give this user the right to write there): %w", path, err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		closeErr := lock.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errors.Join(fmt.Errorf("node.data_dir %s is in use by another forebay process: stop it, or give this node a folder of its own: %w", path, errInUse), closeErr)
+		}
+		return nil, errors.Join(fmt.Errorf("lock node.data_dir %s: %w", path, err), closeErr)
+	}
+	d := &dataDir{path: path, lock: lock}
+	if err := d.checkVersion(); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+// errInUse tells a folder that another process holds from one that is broken.
+var errInUse = errors.New("locked")
+
+func (d *dataDir) checkVersion() error {
+	file := filepath.Join(d.path, "VERSION")
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return writeDurably(file, []byte(layoutVersion+"\n"))
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", file, err)
+	}
+	if v := strings.TrimSpace(string(text)); v != layoutVersion {
+		return fmt.Errorf("node.data_dir %s has layout version %q, this program knows %q: run the forebay that wrote it, or a newer one", d.path, v, layoutVersion)
+	}
+	return nil
+}
+
+func (d *dataDir) close() error {
+	if err := d.lock.Close(); err != nil { // closing drops the lock
+		return fmt.Errorf("unlock node.data_dir: %w", err)
+	}
+	return nil
+}
+
+// writeDurably replaces file whole: after a crash it holds the old bytes or
+// the new ones.
+func writeDurably(file string, data []byte) error {
+	tmp := file + ".tmp"
+	if err := writeSynced(tmp, data); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, file); err != nil {
+		return fmt.Errorf("put %s in place: %w", file, err)
+	}
+	dir, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		return fmt.Errorf("sync folder of %s: %w", file, err)
+	}
+	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
+		return fmt.Errorf("sync folder of %s: %w", file, err)
+	}
+	return nil
+}
+
+func writeSynced(file string, data []byte) error {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	return nil
+}

@@ -1,0 +1,183 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"syscall"
+	"time"
+
+	"forebay/node/config"
+	"forebay/wal"
+)
+
+// The shares of the disk budget at which something happens. History makes
+// room first; readiness falls before new events are refused, so that a load
+// balancer has time to turn elsewhere.
+const (
+	freeAbove    = 0.80 // shipped history is deleted down to here
+	unreadyAbove = 0.90 // /readyz turns
+	refuseAbove  = 0.95 // new events are dropped, and counted
+)
+
+// defaultBudgetShare is the part of the file system that a budget of 0 means.
+const defaultBudgetShare = 0.80
+
+// keepEvery is how often the disk is looked at.
+const keepEvery = time.Second
+
+// errDiskFull is what the gate answers to appends above the watermark.
+var errDiskFull = errors.New("the log has reached its disk budget: new events are dropped until shipping or retention makes room")
+
+// gate is the log as the front door sees it: closed above the watermark.
+type gate struct {
+	log *wal.Log
+
+	mu   sync.RWMutex
+	full bool
+}
+
+// Append is wal.Log.Append, refused while the disk is above its watermark.
+func (g *gate) Append(ctx context.Context, e wal.Entry) (uint64, error) {
+	if g.isFull() {
+		return 0, errDiskFull
+	}
+	return g.log.Append(ctx, e)
+}
+
+func (g *gate) isFull() bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.full
+}
+
+func (g *gate) set(full bool) (changed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	changed = g.full != full
+	g.full = full
+	return changed
+}
+
+// diskKeeper applies retention and the watermarks.
+type diskKeeper struct {
+	cfg      config.WAL
+	dir      string
+	log      *wal.Log
+	keepFrom func() uint64 // lowest seq that a cursor still needs
+	gate     *gate
+	logger   *slog.Logger
+
+	mu   sync.Mutex
+	last diskState
+	rate rate
+}
+
+// diskState is what the keeper saw last.
+type diskState struct {
+	used   int64 // bytes of the log
+	budget int64 // bytes that it may take at most
+	share  float64
+	fullIn time.Duration // 0: not in sight
+	err    error
+}
+
+// run looks at the disk until ctx ends.
+func (k *diskKeeper) run(ctx context.Context) {
+	tick := time.NewTicker(keepEvery)
+	defer tick.Stop()
+	for {
+		k.keep(time.Now())
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// keep deletes what retention allows, and opens or closes the gate.
+func (k *diskKeeper) keep(now time.Time) {
+	budget, err := k.budget()
+	s := diskState{budget: budget, err: err}
+	policy := wal.Retention{KeepFrom: k.keepFrom(), Age: k.cfg.Retain.Age, Bytes: int64(k.cfg.Retain.Bytes)}
+	if ceiling := int64(float64(budget) * freeAbove); err == nil && (policy.Bytes == 0 || policy.Bytes > ceiling) {
+		policy.Bytes = max(ceiling, 1)
+	}
+	if _, retainErr := k.log.Retain(policy); retainErr != nil {
+		s.err = errors.Join(s.err, fmt.Errorf("delete shipped history: %w", retainErr))
+	}
+	s.used = k.log.Stats().Bytes
+	if budget > 0 {
+		s.share = float64(s.used) / float64(budget)
+	}
+	s.fullIn = k.forecast(now, s)
+	k.publish(s)
+}
+
+func (k *diskKeeper) publish(s diskState) {
+	k.mu.Lock()
+	k.last = s
+	k.mu.Unlock()
+	full := s.share >= refuseAbove
+	if k.gate.set(full) {
+		k.logger.Warn("disk watermark crossed", "dropping_new_events", full, "log_bytes", s.used, "budget_bytes", s.budget)
+	}
+}
+
+// budget is the configured one, or a share of the file system. What others
+// have filled of it is not the log's to take: a budget never exceeds what the
+// log holds and what is still free.
+func (k *diskKeeper) budget() (int64, error) {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(k.dir, &fs); err != nil {
+		return int64(k.cfg.DiskBudget), fmt.Errorf("look at the file system of %s: %w", k.dir, err)
+	}
+	block := int64(fs.Bsize)
+	budget := int64(k.cfg.DiskBudget)
+	if budget == 0 {
+		budget = int64(float64(int64(fs.Blocks)*block) * defaultBudgetShare)
+	}
+	return min(budget, k.log.Stats().Bytes+int64(fs.Bavail)*block), nil
+}
+
+// forecast is when the log will be full at the growth of the last minutes.
+func (k *diskKeeper) forecast(now time.Time, s diskState) time.Duration {
+	perSecond := k.rate.of(now, float64(s.used))
+	left := float64(s.budget)*refuseAbove - float64(s.used)
+	if perSecond <= 0 || left <= 0 {
+		return 0
+	}
+	return time.Duration(min(left/perSecond, 365*24*3600) * float64(time.Second))
+}
+
+func (k *diskKeeper) state() diskState {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.last
+}
+
+// rate is the growth of a figure per second, smoothed over about ten minutes.
+type rate struct {
+	at    time.Time
+	value float64
+	mean  float64
+}
+
+func (r *rate) of(now time.Time, value float64) float64 {
+	const span = 600.0
+	if r.at.IsZero() {
+		r.at, r.value = now, value
+		return 0
+	}
+	dt := now.Sub(r.at).Seconds()
+	if dt <= 0 {
+		return r.mean
+	}
+	weight := min(dt/span, 1)
+	r.mean += weight * ((value-r.value)/dt - r.mean)
+	r.at, r.value = now, value
+	return r.mean
+}

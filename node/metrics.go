@@ -1,0 +1,154 @@
+package node
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"forebay/router"
+	"forebay/shipper"
+	"forebay/wal"
+)
+
+// metrics are what /metrics shows. Histograms are fed as things happen, all
+// else is read from the parts when it is asked for.
+type metrics struct {
+	node     *Node
+	registry *prometheus.Registry
+	reply    prometheus.Histogram
+	sync     prometheus.Histogram
+	group    prometheus.Histogram
+}
+
+// latency buckets reach from a fast disk's fsync to a stalled one.
+var latency = prometheus.ExponentialBuckets(0.0001, 2, 17) // 0.1 ms to 6.5 s
+
+func newMetrics(n *Node) *metrics {
+	m := &metrics{
+		node: n, registry: prometheus.NewRegistry(),
+		reply: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "forebay_reply_seconds", Help: "Time from a request's header to its reply.", Buckets: latency,
+		}),
+		sync: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "forebay_wal_sync_seconds", Help: "Time that one sync of the log takes.", Buckets: latency,
+		}),
+		group: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "forebay_wal_group_requests", Help: "Requests that share one sync.", Buckets: prometheus.ExponentialBuckets(1, 2, 12),
+		}),
+	}
+	m.registry.MustRegister(m.reply, m.sync, m.group, collector{m},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
+}
+
+// replied is router.Options.OnReply.
+func (m *metrics) replied(took time.Duration) { m.reply.Observe(took.Seconds()) }
+
+// committed is wal.Options.OnCommit.
+func (m *metrics) committed(c wal.Commit) {
+	m.group.Observe(float64(c.Entries))
+	if c.Sync > 0 {
+		m.sync.Observe(c.Sync.Seconds())
+	}
+}
+
+// collector reads the parts at each scrape. It describes nothing beforehand:
+// which labels there are depends on the configuration.
+type collector struct{ m *metrics }
+
+func (c collector) Describe(chan<- *prometheus.Desc) {}
+
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	n := c.m.node
+	if n.health == nil {
+		return // not assembled yet
+	}
+	e := emitter{out}
+	e.log(n.log.Stats(), n.disk.state())
+	e.tally(n.router.Tally())
+	for _, cursor := range n.cursors.All() {
+		e.cursor(cursor.Status())
+	}
+	for _, check := range n.health.all() {
+		e.gauge("forebay_check_ok", "1 while the check is in order.", truth(check.OK), "check", check.Name)
+	}
+	e.gauge("forebay_keys", "Keys in memory, revoked and expired ones included.", float64(n.keys.Len()))
+	e.gauge("forebay_keys_age_seconds", "Time since the source of keys last confirmed them.", n.keys.Age().Seconds())
+	e.gauge("forebay_dedupe_window_seconds", "How far back repeats are recognised.", n.window.Stats().Effective.Seconds())
+	e.gauge("forebay_info", "Always 1; the labels tell which node and log this is.", 1,
+		"node", n.cfg.Node.ID, "log_id", n.log.ID().String(), "version", n.version)
+}
+
+// emitter turns figures into metrics.
+type emitter struct{ out chan<- prometheus.Metric }
+
+func (e emitter) emit(kind prometheus.ValueType, name, help string, v float64, labels []string) {
+	var names, values []string
+	for i := 0; i+1 < len(labels); i += 2 {
+		names, values = append(names, labels[i]), append(values, labels[i+1])
+	}
+	e.out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, names, nil), kind, v, values...)
+}
+
+func (e emitter) gauge(name, help string, v float64, labels ...string) {
+	e.emit(prometheus.GaugeValue, name, help, v, labels)
+}
+
+func (e emitter) counter(name, help string, v float64, labels ...string) {
+	e.emit(prometheus.CounterValue, name, help, v, labels)
+}
+
+func (e emitter) log(s wal.Stats, d diskState) {
+	e.gauge("forebay_wal_first_seq", "Oldest event kept.", float64(s.FirstSeq))
+	e.gauge("forebay_wal_durable_seq", "Newest event on disk.", float64(s.DurableSeq))
+	e.gauge("forebay_wal_segments", "Files of the log.", float64(s.Segments))
+	e.gauge("forebay_wal_bytes", "Bytes of the log.", float64(s.Bytes))
+	e.gauge("forebay_wal_budget_bytes", "Bytes that the log may take at most.", float64(d.budget))
+	e.gauge("forebay_wal_full_in_seconds", "Forecast until the log is full; 0: not in sight.", d.fullIn.Seconds())
+	e.gauge("forebay_wal_pending_bytes", "Bytes that wait for the disk.", float64(s.PendingBytes))
+	e.gauge("forebay_wal_available", "1 while the log takes appends.", truth(s.Unavailable == nil))
+	e.counter("forebay_wal_syncs_total", "Syncs since the start.", float64(s.Syncs))
+	e.counter("forebay_wal_stored_bytes_total", "Bytes written since the start.", float64(s.StoredBytes))
+	e.counter("forebay_wal_failures_total", "Times the log closed for appends since the start.", float64(s.Failures))
+	e.counter("forebay_wal_lost_seqs_total", "Events found damaged since the start.", float64(s.LostSeqs))
+}
+
+func (e emitter) tally(t router.Tally) {
+	e.counter("forebay_requests_received_total", "POST requests received.", float64(t.Requests.Received))
+	e.counter("forebay_requests_decoded_total", "Requests decoded into events.", float64(t.Requests.Decoded))
+	e.gauge("forebay_requests_in_flight", "Requests without an outcome yet.", float64(t.Requests.InFlight))
+	for reason, n := range t.Requests.Dropped {
+		e.counter("forebay_requests_dropped_total", "Requests dropped whole, by reason.", float64(n), "reason", reason)
+	}
+	e.counter("forebay_events_decoded_total", "Events of decoded requests.", float64(t.Events.Decoded))
+	e.counter("forebay_events_accepted_total", "Events on disk.", float64(t.Events.Accepted))
+	for reason, n := range t.Events.Dropped {
+		e.counter("forebay_events_dropped_total", "Events dropped, by reason.", float64(n), "reason", reason)
+	}
+}
+
+func (e emitter) cursor(s shipper.Status) {
+	e.gauge("forebay_cursor_next_seq", "First event not yet delivered.", float64(s.NextSeq), "cursor", s.Name)
+	e.gauge("forebay_cursor_epoch", "Epoch of the cursor.", float64(s.Epoch), "cursor", s.Name)
+	e.gauge("forebay_cursor_lag_events", "Events not yet delivered.", float64(s.LagEvents), "cursor", s.Name)
+	e.gauge("forebay_cursor_lag_seconds", "Age of the oldest event not yet delivered.", s.LagSeconds, "cursor", s.Name)
+	e.gauge("forebay_cursor_rate", "Events delivered a second, over the last minute.", s.RatePerSecond, "cursor", s.Name)
+	e.gauge("forebay_cursor_dead_letters", "Events set aside.", float64(s.Dead), "cursor", s.Name)
+	for _, state := range []string{shipper.Running, shipper.Paused, shipper.Failing} {
+		e.gauge("forebay_cursor_state", "1 for the state that the cursor is in.", truth(s.State == state), "cursor", s.Name, "state", state)
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,231 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"forebay/node/admin"
+	"forebay/node/config"
+	"forebay/node/state"
+	"forebay/router"
+	"forebay/router/auth"
+	"forebay/router/dedupe"
+	"forebay/shipper"
+	"forebay/wal"
+)
+
+// stopTimeout bounds each step of a stop: the front door's requests, the
+// shippers' requests in flight, the admin API's.
+const stopTimeout = 10 * time.Second
+
+// ErrRunning is returned for a data directory that a running node holds.
+var ErrRunning = errInUse
+
+// Options are what a node needs besides its configuration.
+type Options struct {
+	Version string
+	Logger  *slog.Logger // nil: nothing is logged
+}
+
+// Node is an assembled node. Open makes it, Run runs it and closes it.
+type Node struct {
+	cfg     config.Config
+	version string
+	started time.Time
+	logger  *slog.Logger
+
+	readOnly bool // the log is only looked at, see Stopped
+
+	dir     *dataDir
+	state   *state.Store
+	log     *wal.Log
+	keys    *auth.Directory
+	source  auth.Source
+	window  *dedupe.Window
+	router  *router.Router
+	cursors *shipper.Cursors
+	gate    *gate
+	disk    *diskKeeper
+	ledger  *ledger
+	health  *health
+	metrics *metrics
+
+	ingest        *router.Server
+	adminServer   *http.Server
+	adminListener net.Listener
+}
+
+// Open takes over the data directory, recovers the log, and listens on both
+// addresses; events are taken once Run is called. Whatever fails, nothing is
+// left open.
+func Open(cfg config.Config, o Options) (_ *Node, err error) {
+	n := newNode(cfg, o)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	for _, step := range []func() error{
+		n.openDir, n.openState, n.openLog, n.openKeys, n.openCursors, n.openRouter, n.openAdmin,
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	n.logger = n.logger.With("node", cfg.Node.ID, "log_id", n.log.ID())
+	return n, nil
+}
+
+func newNode(cfg config.Config, o Options) *Node {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{cfg: cfg, version: o.Version, started: time.Now().UTC(), logger: o.Logger}
+	n.metrics = newMetrics(n)
+	return n
+}
+
+// IngestAddr is where events are taken.
+func (n *Node) IngestAddr() net.Addr { return n.ingest.Addr() }
+
+// AdminAddr is where operators are answered.
+func (n *Node) AdminAddr() net.Addr { return n.adminListener.Addr() }
+
+// Close gives up a node that was opened and will not be run.
+func (n *Node) Close() error { return n.close() }
+
+// Run takes and ships events until ctx ends or something fails that the node
+// cannot go on without, and then stops in order: the front door first. When it
+// returns everything is closed; the error is nil if it was asked to stop.
+func (n *Node) Run(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	var behind sync.WaitGroup
+	for _, actor := range []func(context.Context){
+		func(ctx context.Context) { _ = n.source.Run(ctx, n.keys) }, // returns nil, at the end of ctx
+		func(ctx context.Context) { _ = n.cursors.Run(ctx) },        // likewise
+		n.disk.run, n.ledger.run, n.health.run, n.rebuildWindow, n.noteDurable,
+	} {
+		behind.Go(func() { actor(background) })
+	}
+	var front sync.WaitGroup
+	front.Go(func() {
+		if err := n.adminServer.Serve(n.adminListener); !errors.Is(err, http.ErrServerClosed) {
+			fail(fmt.Errorf("admin listener: %w", err))
+		}
+	})
+	front.Go(func() {
+		if err := n.ingest.Serve(); err != nil {
+			fail(fmt.Errorf("ingest listener: %w", err))
+		}
+	})
+	n.logger.Info("node runs", "ingest", n.IngestAddr().String(), "admin", n.AdminAddr().String(), "version", n.version)
+
+	select {
+	case <-ctx.Done():
+	case <-n.state.Failed():
+		fail(n.state.Err())
+	}
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.Canceled) {
+		cause = nil
+	}
+	n.logger.Info("node stops", "cause", cause)
+	err := n.stop(stopBackground, &behind)
+	front.Wait()
+	return errors.Join(cause, err)
+}
+
+// stop ends everything in the order in which events flow.
+func (n *Node) stop(stopBackground func(), behind *sync.WaitGroup) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	err := n.ingest.Shutdown(ctx)
+	stopBackground()
+	behind.Wait()
+	err = errors.Join(err, n.ledger.save(true))
+	if shutdownErr := n.adminServer.Shutdown(ctx); shutdownErr != nil {
+		err = errors.Join(err, n.adminServer.Close()) // a stream that an operator left open
+	}
+	return errors.Join(err, n.close())
+}
+
+// close releases what Open opened, in the reverse order.
+func (n *Node) close() error {
+	var errs []error
+	if n.adminListener != nil {
+		if err := n.adminListener.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if n.ingest != nil {
+		errs = append(errs, n.ingest.Shutdown(context.Background())) // nothing is left in flight
+	}
+	if n.log != nil {
+		errs = append(errs, n.log.Close())
+	}
+	if n.state != nil {
+		errs = append(errs, n.state.Close())
+	}
+	if n.dir != nil {
+		errs = append(errs, n.dir.close())
+	}
+	return errors.Join(errs...)
+}
+
+// rebuildWindow fills the dedupe window from the log's headers, beside
+// everything else.
+func (n *Node) rebuildWindow(ctx context.Context) {
+	oldest := time.Now().Add(-n.cfg.Dedupe.Window)
+	from, err := n.log.SeekTime(oldest)
+	if err == nil {
+		err = n.log.Digests(ctx, from, func(h wal.Header, digests []uint64) error {
+			n.window.Load(h.Time, digests)
+			return nil
+		})
+	}
+	if err != nil && ctx.Err() == nil {
+		n.logger.Error("the dedupe window is not complete: repeats of older events are stored twice", "err", err)
+	}
+	n.window.Loaded()
+}
+
+// noteDurable saves how far the log has come, so that a log that lost its end
+// does not give out seqs twice.
+func (n *Node) noteDurable(ctx context.Context) {
+	tick := time.NewTicker(saveEvery)
+	defer tick.Stop()
+	saved := uint64(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		seq := n.log.DurableSeq()
+		if seq == saved {
+			continue
+		}
+		if err := n.state.SetDurableSeq(seq); err != nil {
+			n.logger.Warn("the log's position cannot be saved", "err", err)
+			continue
+		}
+		saved = seq
+	}
+}
+
+// handler is the admin API of this node.
+func (n *Node) handler(token string) http.Handler {
+	return admin.NewHandler(admin.Options{
+		Node: n, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors,
+		Metrics: n.metrics.handler(), Token: token, Logger: n.logger,
+	})
+}

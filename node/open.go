@@ -1,0 +1,220 @@
+package node
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"forebay/node/config"
+	"forebay/node/state"
+	"forebay/router"
+	"forebay/router/auth"
+	"forebay/router/auth/file"
+	"forebay/router/auth/postgres"
+	"forebay/router/dedupe"
+	"forebay/router/event"
+	"forebay/router/ratelimit"
+	"forebay/shipper"
+	"forebay/wal"
+)
+
+func (n *Node) openDir() (err error) {
+	n.dir, err = openDataDir(n.cfg.Node.DataDir)
+	return err
+}
+
+func (n *Node) openState() (err error) {
+	n.state, err = state.Open(n.dir.stateDir(), state.Options{
+		Logger:     n.logger.With("part", "state"),
+		OnDiskFull: n.releaseReserve,
+	})
+	return err
+}
+
+// releaseReserve gives Pebble the log's reserve when the disk is full.
+func (n *Node) releaseReserve() {
+	if n.log != nil {
+		n.log.ReleaseReserve()
+	}
+}
+
+// openLog opens the log above every seq that has been used, as far as the
+// state knows, and checks that the two belong together.
+func (n *Node) openLog() error {
+	floor, err := shipper.FloorSeq(n.state)
+	if err != nil {
+		return err
+	}
+	saved, err := n.state.DurableSeq()
+	if err != nil {
+		return err
+	}
+	options, err := n.walOptions(max(floor, saved))
+	if err != nil {
+		return err
+	}
+	if n.log, err = wal.Open(options); err != nil {
+		return fmt.Errorf("open the log: %w", err)
+	}
+	return n.checkIdentity()
+}
+
+func (n *Node) walOptions(floor uint64) (wal.Options, error) {
+	compression, err := wal.ParseCompression(n.cfg.WAL.Compression)
+	if err != nil {
+		return wal.Options{}, fmt.Errorf("wal.compression: %w", err)
+	}
+	return wal.Options{
+		Dir:          n.dir.logDir(),
+		SegmentBytes: int64(n.cfg.WAL.SegmentBytes),
+		Compression:  compression,
+		SyncInterval: n.cfg.WAL.SyncInterval(),
+		Floor:        floor,
+		ReadOnly:     n.readOnly,
+		Logger:       n.logger.With("part", "wal"),
+		OnCommit:     n.metrics.committed,
+	}, nil
+}
+
+// checkIdentity refuses a state folder that belongs to another log: its
+// cursors would silently pass over events.
+func (n *Node) checkIdentity() error {
+	known, err := n.state.LogID()
+	if err != nil {
+		return err
+	}
+	id := n.log.ID()
+	if known.IsZero() {
+		return n.state.SetLogID(id)
+	}
+	if known != id {
+		return fmt.Errorf("the state folder belongs to log %s, but the log here is %s: put back the folder that belongs to it; if the whole data directory was copied or restored, run: forebay wal reidentify", known, id)
+	}
+	return nil
+}
+
+// openKeys makes the directory and its source. A key file must be readable
+// now; PostgreSQL may be away, the cache then serves.
+func (n *Node) openKeys() error {
+	c := n.cfg.Keys
+	n.keys = auth.NewDirectory(c.MaxStale)
+	logger := n.logger.With("part", "keys")
+	if c.Source == config.KeysFile {
+		source := file.NewSource(c.File.Path, logger)
+		n.source = source
+		return source.Load(n.keys)
+	}
+	dsn, err := c.Postgres.ReadDSN()
+	if err != nil {
+		return err
+	}
+	source, err := postgres.NewSource(postgres.Options{DSN: dsn, Cache: n.state, Logger: logger})
+	if err != nil {
+		return err
+	}
+	n.source = source
+	return source.Load(n.keys)
+}
+
+func (n *Node) openRouter() error {
+	n.window = dedupe.New(dedupe.Options{
+		Window: n.cfg.Dedupe.Window, MaxKeys: n.cfg.Dedupe.MaxKeys, Rebuild: n.log.DurableSeq() > 0,
+	})
+	n.gate = &gate{log: n.log}
+	proxies, err := prefixes(n.cfg.Ingest.TrustedProxies)
+	if err != nil {
+		return err
+	}
+	l := n.cfg.Limits
+	limits := event.DefaultLimits()
+	limits.BatchEvents, limits.BatchBytes, limits.EventBytes = l.BatchEvents, int(l.BatchBytes), int(l.EventBytes)
+	limits.EventTypes = n.cfg.Ingest.EventTypes
+	n.router, err = router.New(router.Options{
+		Log: n.gate, Keys: n.keys, Window: n.window, Hasher: dedupe.NewHasher(n.log.ID()),
+		Limiter:        ratelimit.New(ratelimit.Options{RequestsPerSecond: l.RequestsPerSecond, Burst: l.Burst}),
+		Limits:         limits,
+		WireBytes:      int(l.WireBytes),
+		TrustedProxies: proxies,
+		OnReply:        n.metrics.replied,
+		Logger:         n.logger.With("part", "router"),
+	})
+	if err != nil {
+		return err
+	}
+	n.ledger = &ledger{router: n.router, state: n.state, log: n.log, logger: n.logger}
+	if err := n.ledger.restore(); err != nil {
+		return err
+	}
+	n.disk = &diskKeeper{
+		cfg: n.cfg.WAL, dir: n.dir.path, log: n.log, keepFrom: n.cursors.KeepFrom, gate: n.gate,
+		logger: n.logger.With("part", "disk"),
+	}
+	n.disk.keep(time.Now())
+	n.health = newHealth(n)
+	n.ingest, err = router.Listen(router.ServerOptions{
+		Addr: n.cfg.Ingest.Listen, Handler: n.router,
+		CertFile: n.cfg.Ingest.TLS.CertFile, KeyFile: n.cfg.Ingest.TLS.KeyFile,
+		Logger: n.logger.With("part", "ingest"),
+	})
+	if err != nil {
+		return fmt.Errorf("ingest.listen: %w", err)
+	}
+	return nil
+}
+
+func prefixes(texts []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, t := range texts {
+		p, err := netip.ParsePrefix(t)
+		if err != nil {
+			addr, addrErr := netip.ParseAddr(t)
+			if addrErr != nil {
+				return nil, fmt.Errorf("ingest.trusted_proxies: %q is neither an address nor a range: %w", t, err)
+			}
+			p = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// openAdmin listens for operators: on loopback or a Unix socket without a
+// token, elsewhere only with one.
+func (n *Node) openAdmin() error {
+	token := ""
+	if n.cfg.Admin.TokenFile != "" {
+		var err error
+		if token, err = config.ReadSecret("admin.token_file", n.cfg.Admin.TokenFile); err != nil {
+			return err
+		}
+	}
+	var err error
+	if n.adminListener, err = listenAdmin(n.cfg.Admin.Listen); err != nil {
+		return fmt.Errorf("admin.listen %s cannot be listened on (is another node or program using it? choose another port, or stop that one): %w", n.cfg.Admin.Listen, err)
+	}
+	n.adminServer = &http.Server{
+		Handler:           n.handler(token),
+		ReadHeaderTimeout: 10 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+	}
+	return nil
+}
+
+func listenAdmin(addr string) (net.Listener, error) {
+	path, ok := strings.CutPrefix(addr, "unix:")
+	if !ok {
+		return net.Listen("tcp", addr)
+	}
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return nil, err // the socket that a killed node left behind
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return l, os.Chmod(path, 0o600)
+}

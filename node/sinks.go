@@ -1,0 +1,80 @@
+package node
+
+import (
+	"fmt"
+
+	"forebay/shipper"
+	"forebay/shipper/archive"
+	"forebay/shipper/clickhouse"
+	"forebay/shipper/session"
+)
+
+// The names of the cursors, as in the configuration.
+const (
+	clickhouseCursor = "clickhouse"
+	sessionCursor    = "session"
+	archiveCursor    = "archive"
+)
+
+// openCursors makes a cursor for each shipper that is enabled.
+func (n *Node) openCursors() (err error) {
+	logger := n.logger.With("part", "shipper")
+	n.cursors, err = shipper.NewCursors(shipper.Options{Log: n.log, State: n.state, Logger: logger})
+	if err != nil {
+		return err
+	}
+	if n.cfg.Shippers.ClickHouse.Enabled {
+		err = n.addClickHouse()
+	}
+	if err == nil && n.cfg.Shippers.Session.Enabled {
+		err = n.addSession()
+	}
+	if err == nil && n.cfg.Shippers.Archive.Enabled {
+		err = n.addArchive()
+	}
+	return err
+}
+
+func (n *Node) addClickHouse() error {
+	c := n.cfg.Shippers.ClickHouse
+	sink, err := clickhouse.New(clickhouse.Options{
+		Addrs: c.Addrs, Protocol: c.Protocol, Database: c.Database, Table: c.Table,
+		Username: c.Username, PasswordFile: c.PasswordFile, CreateTable: c.CreateTable, TTL: c.TTL,
+		NodeID: n.cfg.Node.ID, Logger: n.logger.With("part", clickhouseCursor),
+	})
+	if err != nil {
+		return fmt.Errorf("shippers.clickhouse: %w", err)
+	}
+	_, err = n.cursors.Add(clickhouseCursor, sink, shipper.Flush{Rows: c.Flush.Rows, Bytes: int64(c.Flush.Bytes), Age: c.Flush.Age})
+	return err
+}
+
+// sessionFlush is how much of the log the session sink takes at a time. It
+// does not wait for more: events leave as they come.
+var sessionFlush = shipper.Flush{Rows: 4096, Bytes: 4 << 20}
+
+func (n *Node) addSession() error {
+	c := n.cfg.Shippers.Session
+	sink, err := session.New(session.Options{
+		URL: c.URL, TokenFile: c.TokenFile, Lanes: c.Lanes, ParkedMaxAge: c.Parked.MaxAge,
+		Logger: n.logger.With("part", sessionCursor),
+	})
+	if err != nil {
+		return fmt.Errorf("shippers.session: %w", err)
+	}
+	_, err = n.cursors.Add(sessionCursor, sink, sessionFlush)
+	return err
+}
+
+// archiveRows bounds one file in events; the configuration bounds its bytes.
+const archiveRows = 1_000_000
+
+func (n *Node) addArchive() error {
+	c := n.cfg.Shippers.Archive
+	sink, err := archive.New(archive.Options{Dir: c.Dir, NodeID: n.cfg.Node.ID, Logger: n.logger.With("part", archiveCursor)})
+	if err != nil {
+		return fmt.Errorf("shippers.archive: %w", err)
+	}
+	_, err = n.cursors.Add(archiveCursor, sink, shipper.Flush{Rows: archiveRows, Bytes: int64(c.Flush.Bytes), Age: c.Flush.Age})
+	return err
+}

@@ -1,0 +1,103 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"forebay/node/admin"
+	"forebay/node/config"
+	"forebay/shipper"
+)
+
+// Stopped is a node that does not run, opened so that operators can look at
+// it and move its cursors. The log is only read.
+type Stopped struct{ node *Node }
+
+// OpenStopped opens the data directory of a node that does not run. It
+// returns ErrRunning if the node does run.
+func OpenStopped(cfg config.Config, version string) (_ *Stopped, err error) {
+	n := newNode(cfg, Options{Version: version})
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	n.readOnly = true
+	for _, step := range []func() error{n.openDir, n.openState, n.openLog, n.openStoppedCursors} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return &Stopped{n}, nil
+}
+
+// Handler is the admin API over the stopped node.
+func (s *Stopped) Handler() http.Handler {
+	n := s.node
+	return admin.NewHandler(admin.Options{Node: s, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors})
+}
+
+// Close gives up the data directory.
+func (s *Stopped) Close() error { return s.node.close() }
+
+// Checks implements admin.Node.
+func (s *Stopped) Checks() []admin.Check {
+	return []admin.Check{{Name: "accept", Reason: "the node is stopped"}}
+}
+
+// Status implements admin.Node, as far as a stopped node has one.
+func (s *Stopped) Status() admin.Status {
+	n := s.node
+	log := n.log.Stats()
+	st := admin.Status{
+		NodeID: n.cfg.Node.ID, LogID: n.log.ID().String(), Version: n.version, Checks: s.Checks(),
+		Log: admin.LogStatus{
+			FirstSeq: log.FirstSeq, DurableSeq: log.DurableSeq, Segments: log.Segments, Bytes: log.Bytes, RewindTo: log.OldestTime,
+		},
+		Cursors: []shipper.Status{},
+		Keys:    admin.KeyStatus{Source: n.cfg.Keys.Source},
+	}
+	var saved savedTally
+	if found, err := n.state.LoadJSON(ledgerKey, &saved); err == nil && found {
+		st.Ledger = admin.Ledger{Requests: saved.Tally.Requests, Events: saved.Tally.Events, Projects: saved.Tally.Projects, Balanced: true}
+	}
+	for _, c := range n.cursors.All() {
+		st.Cursors = append(st.Cursors, c.Status())
+	}
+	return st
+}
+
+// openStoppedCursors makes the cursors without their sinks: nothing is
+// delivered.
+func (n *Node) openStoppedCursors() (err error) {
+	n.cursors, err = shipper.NewCursors(shipper.Options{Log: n.log, State: n.state})
+	if err != nil {
+		return err
+	}
+	for _, c := range []struct {
+		name    string
+		enabled bool
+	}{
+		{clickhouseCursor, n.cfg.Shippers.ClickHouse.Enabled},
+		{sessionCursor, n.cfg.Shippers.Session.Enabled},
+		{archiveCursor, n.cfg.Shippers.Archive.Enabled},
+	} {
+		if !c.enabled {
+			continue
+		}
+		if _, err := n.cursors.Add(c.name, idle{}, shipper.Flush{Rows: 1, Bytes: 1, Age: time.Second}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// idle is a sink that delivers nothing.
+type idle struct{}
+
+func (idle) Ship(ctx context.Context, _ *shipper.Feed) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
