@@ -10,7 +10,7 @@ import (
 
 // dispatch sends as many requests as may be in flight.
 func (r *run) dispatch(now time.Time) {
-	if r.end != nil {
+	if r.end != nil || r.beyond() {
 		return
 	}
 	for r.inFlight < r.breaker.allowed(now) {
@@ -43,12 +43,12 @@ func (r *run) pick(now time.Time) *lane {
 // send gives the front of a lane to a worker.
 func (r *run) send(l *lane) {
 	l.tries++
-	n := l.batch(r.o, r.replay.seq, r.gaps.ranges)
+	n := l.batch(r.o, r.reach.Replay, r.gaps.ranges)
 	j := job{lane: l, retry: l.failures > 0, request: request{
 		id: l.id, project: l.key.project, session: l.key.session, epoch: r.feed.Epoch(),
 		events: l.queue[:n:n],
 		gaps:   r.gaps.pending(l.id, l.first(), r.feed.Fill()),
-		replay: l.first() <= r.replay.seq, fill: r.feed.Fill(),
+		replay: l.first() <= r.reach.Replay, fill: r.feed.Fill(),
 	}}
 	r.inFlight++
 	if j.retry {

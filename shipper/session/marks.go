@@ -3,7 +3,6 @@ package session
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"forebay/shipper"
@@ -41,28 +40,26 @@ func newMarks(epoch uint64) *marks {
 	return &marks{epoch: epoch, bySess: map[header.SessionID]mark{}}
 }
 
-// load reads one saved mark. Those of another epoch are dropped, and older
-// returns the highest of their seqs: up to there events may have been
-// delivered in that epoch.
-func (m *marks) load(key string, value []byte) (older uint64, err error) {
+// load reads one saved mark. Those of another epoch are dropped.
+func (m *marks) load(key string, value []byte) error {
 	id, err := header.ParseSessionID(strings.TrimPrefix(key, markPrefix))
 	if err != nil {
-		return 0, fmt.Errorf("saved mark %q: %w", key, err)
+		return fmt.Errorf("saved mark %q: %w", key, err)
 	}
 	var saved mark
 	if err := json.Unmarshal(value, &saved); err != nil {
-		return 0, fmt.Errorf("saved mark %q: %w", key, err)
+		return fmt.Errorf("saved mark %q: %w", key, err)
 	}
 	saved.saved = true
 	if saved.Epoch != m.epoch {
 		// Seq 0 is below any position: the next save deletes it.
 		m.bySess[id] = mark{Epoch: m.epoch, saved: true, dirty: true}
 		m.changed = append(m.changed, id)
-		return saved.Seq, nil
+		return nil
 	}
 	m.bySess[id] = saved
 	m.loaded = max(m.loaded, saved.Seq)
-	return 0, nil
+	return nil
 }
 
 // delivered says that an event was delivered before a restart.
@@ -123,43 +120,4 @@ func (m *marks) collect(low uint64) []shipper.Write {
 		}
 	}
 	return writes
-}
-
-// replayKey is where the state keeps how far an earlier epoch came.
-const replayKey = "replay"
-
-// replay is up to which seq events may have been delivered in an earlier
-// epoch: what the cursor says of its position, and the marks above it.
-type replay struct {
-	seq     uint64
-	saved   bool // in the state, in this form or an older one
-	changed bool
-}
-
-// loadReplay is given the highest mark of earlier epochs.
-func (r *run) loadReplay(older uint64) error {
-	err := r.feed.Load(replayKey, func(key string, value []byte) error {
-		r.replay.saved = true
-		if err := json.Unmarshal(value, &r.replay.seq); err != nil {
-			return fmt.Errorf("saved %s: %w", key, err)
-		}
-		return nil
-	})
-	r.replay.changed = older > r.replay.seq
-	r.replay.seq = max(r.replay.seq, older, r.feed.Replay())
-	return err
-}
-
-// collect returns the write that brings the state up to date, given that the
-// position moves to low.
-func (p *replay) collect(low uint64) []shipper.Write {
-	switch {
-	case low > p.seq && p.saved:
-		p.saved, p.changed = false, false
-		return []shipper.Write{{Key: replayKey}}
-	case low <= p.seq && p.changed:
-		p.saved, p.changed = true, false
-		return []shipper.Write{{Key: replayKey, Value: strconv.AppendUint(nil, p.seq, 10)}}
-	}
-	return nil
 }

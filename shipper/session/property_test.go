@@ -64,7 +64,11 @@ func TestHistories(t *testing.T) {
 		// A test of its own for each history, so that its log is closed with it.
 		var failed any
 		ran := t.Run("history", func(t *testing.T) {
-			defer func() { failed = recover() }()
+			defer func() {
+				if failed = recover(); failed != nil {
+					t.Logf("failed: %v", failed)
+				}
+			}()
 			newHistory(t, rt).live()
 		})
 		if failed != nil {

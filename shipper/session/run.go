@@ -36,7 +36,6 @@ type run struct {
 	requests  context.Context // of all requests; ends with the grace
 	hangUp    context.CancelFunc
 
-	replay  replay
 	lanes   map[laneKey]*lane
 	byFirst byFirst
 	ready   fifo
@@ -58,6 +57,9 @@ type run struct {
 	troubles *troubles
 
 	position   uint64 // in the state
+	reach      reach  // how far sending may go, and what is a replay
+	saved      reach  // in the state
+	before     uint64 // reach.Sent as it was loaded
 	committing *commit
 	touched    time.Time // of the first change not saved; zero: all is
 	stopped    time.Time // when it was told to end
@@ -91,6 +93,7 @@ type commit struct {
 	writes  []shipper.Write
 	advance uint64
 	lanes   []*lane // whose events the letters are
+	reach   *reach  // among the writes
 }
 
 func newRun(s *Sink, feed *shipper.Feed) (*run, error) {
@@ -141,16 +144,10 @@ func (r *run) load() error {
 // loadMarks reads how far which session came, and until where all this may be
 // a replay.
 func (r *run) loadMarks() error {
-	older := uint64(0)
-	err := r.feed.Load(markPrefix, func(key string, value []byte) error {
-		seq, err := r.marks.load(key, value)
-		older = max(older, seq)
-		return err
-	})
-	if err != nil {
+	if err := r.feed.Load(markPrefix, r.marks.load); err != nil {
 		return err
 	}
-	return r.loadReplay(older)
+	return r.loadReach()
 }
 
 // ship runs until the feed ends, ctx ends, or only an operator can help.

@@ -33,7 +33,7 @@ func (r *run) commit(now time.Time) {
 		return
 	}
 	over := r.eof && len(r.lanes) == 0
-	if !r.touched.IsZero() && (over || now.Sub(r.touched) >= saveEvery) {
+	if !r.touched.IsZero() && (over || r.beyond() || now.Sub(r.touched) >= saveEvery) {
 		r.submit(r.collect(now))
 		r.publish(now)
 	}
@@ -54,7 +54,9 @@ func (r *run) collect(now time.Time) commit {
 	c := commit{writes: r.gaps.collect()}
 	if !r.feed.Fill() {
 		c.writes = append(c.writes, r.marks.collect(low)...)
-		c.writes = append(c.writes, r.replay.collect(low)...)
+	}
+	if c.reach = r.extend(); c.reach != nil {
+		c.writes = append(c.writes, c.reach.write())
 	}
 	c.writes = append(c.writes, r.troubles.collect()...)
 	if low > r.position {
@@ -95,6 +97,9 @@ func (r *run) settle(err error, now time.Time) {
 		return
 	}
 	r.position = max(r.position, c.advance)
+	if c.reach != nil {
+		r.reach, r.saved = *c.reach, *c.reach
+	}
 	for _, l := range c.lanes {
 		events := l.queue[:l.letters]
 		r.gaps.bySess[l.id] = r.gaps.with(l.id, events, now)
