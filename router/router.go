@@ -261,6 +261,17 @@ func (r *Router) Tally() Tally { return r.tally.snapshot() }
 // from there. Call it before the first request.
 func (r *Router) Restore(saved Tally) { r.tally.restore(saved) }
 
+// Stats is what the router holds at a moment.
+type Stats struct {
+	Requests int64 // requests that are decoded or stored; at most Options.MaxRequests
+	Bytes    int64 // bytes of bodies and records in memory; at most Options.MaxBytes
+}
+
+// Stats reads what the router holds.
+func (r *Router) Stats() Stats {
+	return Stats{Requests: r.inFlight.Load(), Bytes: r.buffers.out.Load() + r.beacons.out.Load()}
+}
+
 // Findings returns how many events each privacy detector has found something
 // in: those that it dropped, and those that it only reported. An event can
 // count for several detectors.
