@@ -132,6 +132,8 @@ func (n *Node) openRouter() error {
 	l := n.cfg.Limits
 	limits := event.DefaultLimits()
 	limits.BatchEvents, limits.BatchBytes, limits.EventBytes = l.BatchEvents, int(l.BatchBytes), int(l.EventBytes)
+	limits.StringBytes, limits.SessionBytes, limits.Depth = int(l.StringBytes), int(l.SessionBytes), l.Depth
+	limits.MaxAhead, limits.MaxAge = l.TimestampAhead, l.TimestampAge
 	limits.EventTypes = n.cfg.Ingest.EventTypes
 	n.router, err = router.New(router.Options{
 		Log: n.gate, Keys: n.keys, Window: n.window, Hasher: dedupe.NewHasher(n.log.ID()),

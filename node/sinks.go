@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 
+	"forebay/node/config"
 	"forebay/shipper"
 	"forebay/shipper/archive"
 	"forebay/shipper/clickhouse"
@@ -39,7 +40,8 @@ func (n *Node) addClickHouse() error {
 	c := n.cfg.Shippers.ClickHouse
 	sink, err := clickhouse.New(clickhouse.Options{
 		Addrs: c.Addrs, Protocol: c.Protocol, Database: c.Database, Table: c.Table,
-		Username: c.Username, PasswordFile: c.PasswordFile, CreateTable: c.CreateTable, TTL: c.TTL,
+		Username: c.Username, PasswordFile: c.PasswordFile, TLS: clickhouseTLS(c.TLS), Compression: c.Compression,
+		CreateTable: c.CreateTable, TTL: c.TTL, Cluster: c.Cluster, Replicated: clickhouseReplicated(c.Replicated),
 		NodeID: n.cfg.Node.ID, Logger: n.logger.With("part", clickhouseCursor),
 	})
 	if err != nil {
@@ -49,6 +51,20 @@ func (n *Node) addClickHouse() error {
 	return err
 }
 
+func clickhouseTLS(c config.ClientTLS) *clickhouse.TLS {
+	if !c.Enabled {
+		return nil
+	}
+	return &clickhouse.TLS{CAFile: c.CAFile, CertFile: c.CertFile, KeyFile: c.KeyFile, ServerName: c.ServerName}
+}
+
+func clickhouseReplicated(c config.Replicated) *clickhouse.Replicated {
+	if !c.Enabled {
+		return nil
+	}
+	return &clickhouse.Replicated{Path: c.Path, Replica: c.Replica}
+}
+
 // sessionFlush is how much of the log the session sink takes at a time. It
 // does not wait for more: events leave as they come.
 var sessionFlush = shipper.Flush{Rows: 4096, Bytes: 4 << 20}
@@ -56,7 +72,7 @@ var sessionFlush = shipper.Flush{Rows: 4096, Bytes: 4 << 20}
 func (n *Node) addSession() error {
 	c := n.cfg.Shippers.Session
 	sink, err := session.New(session.Options{
-		URL: c.URL, TokenFile: c.TokenFile, Lanes: c.Lanes, ParkedMaxAge: c.Parked.MaxAge,
+		URL: c.URL, TokenFile: c.TokenFile, CAFile: c.CAFile, Gzip: c.Gzip, Lanes: c.Lanes, ParkedMaxAge: c.Parked.MaxAge,
 		Logger: n.logger.With("part", sessionCursor),
 	})
 	if err != nil {
@@ -66,15 +82,15 @@ func (n *Node) addSession() error {
 	return err
 }
 
-// archiveRows bounds one file in events; the configuration bounds its bytes.
-const archiveRows = 1_000_000
-
 func (n *Node) addArchive() error {
 	c := n.cfg.Shippers.Archive
-	sink, err := archive.New(archive.Options{Dir: c.Dir, NodeID: n.cfg.Node.ID, Logger: n.logger.With("part", archiveCursor)})
+	sink, err := archive.New(archive.Options{
+		Dir: c.Dir, NodeID: n.cfg.Node.ID, Bytes: int64(c.Flush.Bytes), Age: c.Flush.Age,
+		Logger: n.logger.With("part", archiveCursor),
+	})
 	if err != nil {
 		return fmt.Errorf("shippers.archive: %w", err)
 	}
-	_, err = n.cursors.Add(archiveCursor, sink, shipper.Flush{Rows: archiveRows, Bytes: int64(c.Flush.Bytes), Age: c.Flush.Age})
+	_, err = n.cursors.Add(archiveCursor, sink, archive.Flush())
 	return err
 }

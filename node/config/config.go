@@ -99,13 +99,20 @@ type Limits struct {
 	BatchBytes        Bytes
 	EventBytes        Bytes
 	WireBytes         Bytes
+	StringBytes       Bytes
+	SessionBytes      Bytes
+	Depth             int
+	TimestampAhead    time.Duration
+	TimestampAge      time.Duration
 	RequestsPerSecond float64
 	Burst             int
 }
 
 // Privacy is what happens to an event with personal data in it.
 type Privacy struct {
-	Action string // PrivacyDrop or PrivacyReport
+	Action     string   // PrivacyDrop or PrivacyReport
+	Rules      []string // exceptions; Options parses them
+	DeniedKeys []string
 }
 
 // What may happen to an event with personal data in it.
@@ -166,9 +173,29 @@ type ClickHouse struct {
 	Table        string
 	Username     string
 	PasswordFile string
+	Compression  string // lz4, zstd or none
+	TLS          ClientTLS
 	CreateTable  bool
 	TTL          time.Duration
+	Cluster      string
+	Replicated   Replicated
 	Flush        Flush
+}
+
+// ClientTLS is how connections to a server are secured.
+type ClientTLS struct {
+	Enabled    bool
+	CAFile     string
+	CertFile   string
+	KeyFile    string
+	ServerName string
+}
+
+// Replicated makes a created table a replicated one.
+type Replicated struct {
+	Enabled bool
+	Path    string
+	Replica string
 }
 
 // Flush closes a batch at whichever is reached first.
@@ -183,6 +210,8 @@ type Session struct {
 	Enabled   bool
 	URL       string
 	TokenFile string
+	CAFile    string
+	Gzip      bool
 	Lanes     int
 	Parked    Parked
 }

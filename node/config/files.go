@@ -20,11 +20,17 @@ func (c Config) CheckFiles() error {
 	} else {
 		needed = append(needed, [2]string{"keys.postgres.dsn_file", c.Keys.Postgres.DSNFile})
 	}
-	if c.Shippers.ClickHouse.Enabled {
-		needed = append(needed, [2]string{"shippers.clickhouse.password_file", c.Shippers.ClickHouse.PasswordFile})
+	if clickhouse := c.Shippers.ClickHouse; clickhouse.Enabled {
+		needed = append(needed, [2]string{"shippers.clickhouse.password_file", clickhouse.PasswordFile})
+		if clickhouse.TLS.Enabled {
+			needed = append(needed, [2]string{"shippers.clickhouse.tls.ca_file", clickhouse.TLS.CAFile},
+				[2]string{"shippers.clickhouse.tls.cert_file", clickhouse.TLS.CertFile},
+				[2]string{"shippers.clickhouse.tls.key_file", clickhouse.TLS.KeyFile})
+		}
 	}
-	if c.Shippers.Session.Enabled {
-		needed = append(needed, [2]string{"shippers.session.token_file", c.Shippers.Session.TokenFile})
+	if session := c.Shippers.Session; session.Enabled {
+		needed = append(needed, [2]string{"shippers.session.token_file", session.TokenFile},
+			[2]string{"shippers.session.ca_file", session.CAFile})
 	}
 	for _, file := range needed {
 		if err := readable(file[1]); err != nil {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"forebay/router/privacy"
 )
 
 // Validate reports everything that is wrong with the values, as an [Errors], without touching a file or
@@ -27,7 +29,10 @@ func (c *Config) check(sources map[string]string) Errors {
 	v.node(c)
 	v.listeners(c)
 	v.keys(c.Keys)
-	v.limits(c)
+	v.limits(c.Limits)
+	v.privacy(c.Privacy)
+	v.duration("dedupe.window", c.Dedupe.Window, time.Second, year)
+	v.count("dedupe.max_keys", c.Dedupe.MaxKeys, 1, 100_000_000)
 	v.wal(c.WAL)
 	v.shippers(c.Shippers)
 	return v.errs
@@ -129,8 +134,7 @@ func (v *validator) keys(k Keys) {
 	v.duration("keys.max_stale", k.MaxStale, time.Minute, 10*year)
 }
 
-func (v *validator) limits(c *Config) {
-	l := c.Limits
+func (v *validator) limits(l Limits) {
 	v.count("limits.batch_events", l.BatchEvents, 1, 10_000)
 	v.bytes("limits.event_bytes", l.EventBytes, 64, maxBatchBytes)
 	if v.bytes("limits.batch_bytes", l.BatchBytes, 64, maxBatchBytes) && l.BatchBytes < l.EventBytes {
@@ -139,12 +143,26 @@ func (v *validator) limits(c *Config) {
 	if v.bytes("limits.wire_bytes", l.WireBytes, 64, 64<<20) && l.WireBytes < l.BatchBytes {
 		v.fail("limits.wire_bytes", "is less than limits.batch_bytes (%s); such a batch could not be sent", l.BatchBytes)
 	}
+	v.bytes("limits.string_bytes", l.StringBytes, 64, maxBatchBytes)
+	v.bytes("limits.session_bytes", l.SessionBytes, 16, 4096)
+	v.count("limits.depth", l.Depth, 2, 1000)
+	v.duration("limits.timestamp_ahead", l.TimestampAhead, time.Second, year)
+	v.duration("limits.timestamp_age", l.TimestampAge, time.Second, 100*year)
 	if l.RequestsPerSecond <= 0 || l.RequestsPerSecond > 1e6 {
 		v.fail("limits.requests_per_second", "expected more than 0 and at most 1000000")
 	}
 	v.count("limits.burst", l.Burst, 1, 10_000_000)
-	v.duration("dedupe.window", c.Dedupe.Window, time.Second, year)
-	v.count("dedupe.max_keys", c.Dedupe.MaxKeys, 1, 100_000_000)
+}
+
+func (v *validator) privacy(p Privacy) {
+	for _, rule := range p.Rules {
+		if _, err := parseRule(rule); err != nil {
+			v.fail("privacy.rules", "%v", err)
+		}
+	}
+	if _, err := privacy.New(privacy.Options{DeniedKeys: p.DeniedKeys}); err != nil {
+		v.fail("privacy.denied_keys", "%v", err)
+	}
 }
 
 func (v *validator) wal(w WAL) {
@@ -182,17 +200,30 @@ func (v *validator) clickhouse(c ClickHouse) {
 			v.fail("shippers.clickhouse.addrs", "%q is not host:port, such as clickhouse-1:9000", addr)
 		}
 	}
-	for path, name := range map[string]string{"database": c.Database, "table": c.Table, "username": c.Username} {
-		if name == "" {
-			v.fail("shippers.clickhouse."+path, "is empty; name the %s", path)
-		}
+	v.identifier("shippers.clickhouse.database", c.Database, false)
+	v.identifier("shippers.clickhouse.table", c.Table, false)
+	v.identifier("shippers.clickhouse.cluster", c.Cluster, true)
+	if c.Username == "" {
+		v.fail("shippers.clickhouse.username", "is empty; name the user")
 	}
-	if c.TTL < 0 || c.TTL%(24*time.Hour) != 0 {
-		v.fail("shippers.clickhouse.ttl", "expected 0 or whole days, such as 720h")
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		v.fail("shippers.clickhouse.tls.cert_file", "cert_file and key_file belong together; set both or none")
+	}
+	if c.TTL < 0 || c.TTL%time.Second != 0 {
+		v.fail("shippers.clickhouse.ttl", "expected 0 or whole seconds, such as 720h")
 	}
 	v.count("shippers.clickhouse.flush.rows", c.Flush.Rows, 1, 1_000_000)
 	v.bytes("shippers.clickhouse.flush.bytes", c.Flush.Bytes, 1<<10, 1<<30)
 	v.duration("shippers.clickhouse.flush.age", c.Flush.Age, time.Millisecond, time.Hour)
+}
+
+// identifier is what a database, table or cluster may be called.
+var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,127}$`)
+
+func (v *validator) identifier(path, name string, optional bool) {
+	if !identifier.MatchString(name) && (name != "" || !optional) {
+		v.fail(path, "expected letters, digits, _ and -, a letter first")
+	}
 }
 
 func (v *validator) session(s Session) {
