@@ -3,6 +3,7 @@ package receiver
 import (
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -51,6 +52,10 @@ func parse(req *http.Request, maxBody int64) (Delivery, error) {
 	return d, d.readHeader(req.Header)
 }
 
+// errCutOff is a body that did not come whole. The network did that; the
+// sender broke nothing.
+var errCutOff = errors.New("body is cut off")
+
 func readBody(req *http.Request, limit int64) ([]byte, error) {
 	r := io.Reader(req.Body)
 	switch encoding := req.Header.Get("Content-Encoding"); encoding {
@@ -66,7 +71,7 @@ func readBody(req *http.Request, limit int64) ([]byte, error) {
 	}
 	raw, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
-		return nil, fmt.Errorf("body: %w", err)
+		return nil, fmt.Errorf("%w: %w", errCutOff, err)
 	}
 	if int64(len(raw)) > limit {
 		return nil, fmt.Errorf("body: more than %d bytes", limit)

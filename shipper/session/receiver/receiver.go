@@ -119,9 +119,9 @@ type answer struct {
 func (r *Receiver) serveEvents(w http.ResponseWriter, req *http.Request) {
 	d, err := parse(req, r.opts.MaxBodyBytes)
 	if err != nil {
-		r.mu.Lock()
-		r.report.Malformed++
-		r.mu.Unlock()
+		if !errors.Is(err, errCutOff) {
+			r.malformed(err)
+		}
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
@@ -149,6 +149,14 @@ func (r *Receiver) serveEvents(w http.ResponseWriter, req *http.Request) {
 	default:
 		writeJSON(w, answer{Taken: taken, Repeats: len(d.Seqs) - taken})
 	}
+}
+
+// malformed counts a request that could not even be read.
+func (r *Receiver) malformed(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Malformed++
+	r.report.describe("unreadable request: %v", err)
 }
 
 // take applies one request: one at a time for each session, durably if there
