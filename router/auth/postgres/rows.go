@@ -13,28 +13,38 @@ import (
 
 const columns = "key_sha256, project, requests_per_second, burst, strict, origins, expires_at, revoked_at"
 
-// collectKey is scanKey for a row of nothing but columns.
-func collectKey(row pgx.CollectableRow) (auth.Key, error) { return scanKey(row) }
+// keyRow reads rows of columns. It is reused from row to row: a hundred thousand
+// of them should not each take a dozen allocations.
+type keyRow struct {
+	key                  auth.Key
+	digest               []byte
+	expiresAt, revokedAt *time.Time
+	into                 []any
+}
 
-// scanKey reads a row of columns, and what follows them into more. It does not
-// judge what the row says.
-func scanKey(row pgx.CollectableRow, more ...any) (auth.Key, error) {
-	var key auth.Key
-	var digest []byte
-	var expiresAt, revokedAt *time.Time
-	into := []any{&digest, &key.Project, &key.RequestsPerSecond, &key.Burst, &key.Strict, &key.Origins, &expiresAt, &revokedAt}
-	if err := row.Scan(append(into, more...)...); err != nil {
+// newKeyRow reads what follows columns into more.
+func newKeyRow(more ...any) *keyRow {
+	r := &keyRow{}
+	r.into = append([]any{&r.digest, &r.key.Project, &r.key.RequestsPerSecond, &r.key.Burst, &r.key.Strict, &r.key.Origins,
+		&r.expiresAt, &r.revokedAt}, more...)
+	return r
+}
+
+// scan does not judge what the row says.
+func (r *keyRow) scan(row pgx.CollectableRow) (auth.Key, error) {
+	r.key = auth.Key{}
+	if err := row.Scan(r.into...); err != nil {
 		return auth.Key{}, err
 	}
-	copy(key.Digest[:], digest)
-	key.ID = key.Digest.ID()
-	if expiresAt != nil {
-		key.ExpiresAt = *expiresAt
+	copy(r.key.Digest[:], r.digest)
+	r.key.ID = r.key.Digest.ID()
+	if r.expiresAt != nil {
+		r.key.ExpiresAt = *r.expiresAt
 	}
-	if revokedAt != nil {
-		key.RevokedAt = *revokedAt
+	if r.revokedAt != nil {
+		r.key.RevokedAt = *r.revokedAt
 	}
-	return key, nil
+	return r.key, nil
 }
 
 // row is the key as arguments in the order of columns.
@@ -81,26 +91,27 @@ type keySet struct {
 
 // load reads the table, and its fingerprint with it, so that they are of the same
 // moment. Rows that are no valid keys are left out: one bad row, entered by hand,
-// must not keep others from being revoked.
-func load(ctx context.Context, conn *pgx.Conn) (keySet, error) {
+// must not keep others from being revoked. Expected is about how many there are.
+func load(ctx context.Context, conn *pgx.Conn, expected int) (keySet, error) {
 	rows, err := conn.Query(ctx, loadQuery)
 	if err != nil {
 		return keySet{}, err
 	}
 	defer rows.Close()
-	var set keySet
-	var sum big.Int
+	set := keySet{keys: make([]auth.Key, 0, expected)}
+	var hash int64
+	var sum, term big.Int
 	count, refused := 0, 0
+	row := newKeyRow(&hash)
 	for rows.Next() {
-		var hash int64
-		key, err := scanKey(rows, &hash)
+		key, err := row.scan(rows)
 		if err != nil {
 			return keySet{}, err
 		}
 		if count++; count > auth.MaxKeys {
 			return keySet{}, fmt.Errorf("forebay_api_keys has more than the %d keys that a node takes", auth.MaxKeys)
 		}
-		sum.Add(&sum, big.NewInt(hash))
+		sum.Add(&sum, term.SetInt64(hash))
 		if err := key.Validate(); err != nil {
 			refused++
 			set.refused = fmt.Errorf("%d rows of forebay_api_keys are not used; one is key %s: %w", refused, key.ID, err)

@@ -211,7 +211,7 @@ func (s *Source) refresh(ctx context.Context, conn *pgx.Conn, dir *auth.Director
 			return nil
 		}
 	}
-	set, err := load(ctx, conn)
+	set, err := load(ctx, conn, dir.Len()+1)
 	if err != nil {
 		return fmt.Errorf("read the keys: %w", hint(err))
 	}

@@ -44,7 +44,7 @@ func (s *Store) List(ctx context.Context) ([]auth.Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list keys: %w", err)
 	}
-	keys, err := pgx.CollectRows(rows, collectKey)
+	keys, err := pgx.CollectRows(rows, newKeyRow().scan)
 	if err != nil {
 		return nil, fmt.Errorf("list keys: %w", err)
 	}
@@ -168,7 +168,7 @@ func lock(ctx context.Context, tx pgx.Tx, reference string) (auth.Key, error) {
 	if err != nil {
 		return auth.Key{}, err
 	}
-	keys, err := pgx.CollectRows(rows, collectKey)
+	keys, err := pgx.CollectRows(rows, newKeyRow().scan)
 	switch {
 	case err != nil:
 		return auth.Key{}, err
@@ -186,5 +186,5 @@ func one(ctx context.Context, db execer, sql string, args ...any) (auth.Key, err
 	if err != nil {
 		return auth.Key{}, err
 	}
-	return pgx.CollectExactlyOneRow(rows, collectKey)
+	return pgx.CollectExactlyOneRow(rows, newKeyRow().scan)
 }
