@@ -18,10 +18,10 @@ build: ## build bin/forebay and bin/forebay-load, static and without cgo
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/forebay ./cmd/forebay-load
 
 demo: build ## run a node with everything embedded and watch sample events pass through it
-	@echo 'make demo is not wired up yet' >&2; exit 1
+	go run ./cmd/internal/demo
 
-demo-full: build ## the same with real ClickHouse, PostgreSQL and a Session Manager process
-	@echo 'make demo-full is not wired up yet' >&2; exit 1
+demo-full: build deps-if-root ## the same with real ClickHouse, PostgreSQL and a Session Manager process
+	go run ./cmd/internal/demo --full
 
 test: deps-if-root ## run all tests under the race detector
 	@# Compiled here, so that no test waits for it on a machine that has built nothing yet.

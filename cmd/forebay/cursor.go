@@ -82,7 +82,9 @@ func (g *globals) showCursor(s shipper.Status) error {
 		{"lag", fmt.Sprintf("%d events, %s", s.LagEvents, seconds(s.LagSeconds))},
 		{"rate", fmt.Sprintf("%.1f events/s over the last minute", s.RatePerSecond)},
 	}
-	add := func(name, format string, args ...any) { rows = append(rows, []string{name, fmt.Sprintf(format, args...)}) }
+	add := func(name, format string, args ...any) {
+		rows = append(rows, []string{name, fmt.Sprintf(format, args...)})
+	}
 	if !s.OldestUnshipped.IsZero() {
 		add("oldest unshipped", "%s", s.OldestUnshipped.Format(time.RFC3339Nano))
 	}
