@@ -7,7 +7,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,6 +20,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"forebay/router"
+	"forebay/router/auth"
 	"forebay/wal"
 )
 
@@ -116,4 +120,60 @@ func lastDrop(r *router.Router) string {
 		return ""
 	}
 	return fmt.Sprintf("%s %s %s", drops[0].Reason, drops[0].Field, drops[0].Rule)
+}
+
+// flakyLog fails one append in four.
+type flakyLog struct {
+	router.Log
+	mu     sync.Mutex
+	random *rand.Rand
+}
+
+func (l *flakyLog) Append(ctx context.Context, e wal.Entry) (uint64, error) {
+	l.mu.Lock()
+	fail := l.random.IntN(4) == 0
+	l.mu.Unlock()
+	if fail {
+		return 0, wal.ErrOverloaded
+	}
+	return l.Log.Append(ctx, e)
+}
+
+// panickingLog panics until it is calm.
+type panickingLog struct {
+	router.Log
+	calm bool
+}
+
+func (l *panickingLog) Append(ctx context.Context, e wal.Entry) (uint64, error) {
+	if !l.calm {
+		panic("the log has a bug")
+	}
+	return l.Log.Append(ctx, e)
+}
+
+// gatedLog tells when an append has come, and holds it until it is released.
+type gatedLog struct {
+	router.Log
+	entered chan<- struct{}
+	release <-chan struct{}
+}
+
+func (l *gatedLog) Append(ctx context.Context, e wal.Entry) (uint64, error) {
+	l.entered <- struct{}{}
+	<-l.release
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	return l.Log.Append(ctx, e)
+}
+
+// onePerAddress lets one request of each address through, and all of keys.
+type onePerAddress struct{ seen map[string]bool }
+
+func (l onePerAddress) Allow(auth.Key) (bool, time.Duration) { return true, 0 }
+
+func (l onePerAddress) AllowAddr(addr netip.Addr) (bool, time.Duration) {
+	defer func() { l.seen[addr.String()] = true }()
+	return !l.seen[addr.String()], time.Second
 }

@@ -83,6 +83,7 @@ func (r *Router) encode(p *passage, batch *event.Batch, reservation *dedupe.Rese
 
 // store appends the entry, and gives every live event its outcome.
 func (r *Router) store(p *passage, entry *buffer, reservation *dedupe.Reservation) {
+	defer p.pool.put(entry)
 	// A sender that goes away does not undo its request: what has come this far
 	// is stored or fails for a reason of its own.
 	ctx := context.WithoutCancel(p.req.Context())
@@ -90,7 +91,6 @@ func (r *Router) store(p *passage, entry *buffer, reservation *dedupe.Reservatio
 	if n := len(p.batch.Events); n > 0 {
 		failure = r.append(ctx, p, entry, reservation.Reserved())
 	}
-	p.pool.put(entry)
 	if failure == "" {
 		reservation.Commit()
 	} else {
@@ -137,6 +137,7 @@ func (r *Router) append(ctx context.Context, p *passage, entry *buffer, digests 
 // settle counts what became of the events.
 func (r *Router) settle(p *passage) {
 	var o outcome
+	var failure event.Rule
 	v := &p.verdict
 	for i := range v.events {
 		refusal := v.events[i].refusal
@@ -145,6 +146,9 @@ func (r *Router) settle(p *passage) {
 			continue
 		}
 		o.dropped[refusal.Reason]++
+		if refusal.Reason == event.Storage {
+			failure = refusal.Rule
+		}
 		r.tap.add(newDrop(time.Now(), p, refusal))
 	}
 	v.accepted = o.accepted
@@ -152,7 +156,7 @@ func (r *Router) settle(p *passage) {
 	r.tally.settled(p.key.Project, &o)
 	if o.dropped[event.Storage] > 0 && o.accepted == 0 {
 		// Nothing is stored, so the sender may send all of it again.
-		v.refusal, v.retryAfter = event.Refusal{Reason: event.Storage}, storageRetry
+		v.refusal, v.retryAfter = event.Refusal{Reason: event.Storage, Rule: failure}, storageRetry
 	}
 }
 
