@@ -1,8 +1,10 @@
 package shipper_test
 
 import (
+	"context"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -137,4 +139,44 @@ func TestDeadLettersCanBeImported(t *testing.T) {
 	if got := letters(t, ship.Cursor, shipper.DeadFilter{}); len(got) != 2 || string(got[1].Raw) != string(saved[1].Raw) {
 		t.Errorf("after the import: %+v", got)
 	}
+}
+
+// TestLetterRequeuedDuringARoundIsDelivered requeues a letter below one that
+// is under way: confirming the later one must not count for the earlier.
+func TestLetterRequeuedDuringARoundIsDelivered(t *testing.T) {
+	rig := shippertest.NewRig(t)
+	var bad atomic.Bool
+	bad.Store(true)
+	record := &shippertest.Recorder{Refuse: refusing(&bad, 2, 5)}
+	var ship *shippertest.Ship
+	var once sync.Once
+	ready := make(chan struct{})
+	sink := shipFunc(func(ctx context.Context, feed *shipper.Feed) error {
+		if feed.Fill() {
+			<-ready
+			once.Do(func() {
+				if b, err := feed.Next(ctx); err != nil || b.Last != 5 {
+					t.Errorf("%+v, %v", b, err)
+				}
+				if n, err := ship.Requeue(ann, shipper.DeadFilter{Seqs: []uint64{2}}); err != nil || n != 1 {
+					t.Errorf("requeue: %d, %v", n, err)
+				}
+				if err := feed.Advance(6); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		return record.Ship(ctx, feed)
+	})
+	rig.Append("p", "a", 10)
+	ship = rig.Start(sink, small, shipper.Options{})
+	ship.WaitDone()
+	bad.Store(false)
+	record.Reset()
+	if n, err := ship.Requeue(ann, shipper.DeadFilter{Seqs: []uint64{5}}); err != nil || n != 1 {
+		t.Fatalf("requeue: %d, %v", n, err)
+	}
+	close(ready)
+	ship.WaitFor("no letter is left", func() bool { return ship.Status().Dead == 0 })
+	wantSeqs(t, record.Delivered(), []uint64{2})
 }

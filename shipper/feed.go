@@ -36,6 +36,9 @@ type Feed struct {
 
 	mu     sync.Mutex
 	handed []wal.Gap // lost seqs that were handed out and not advanced over
+	// letters of a fill that were handed out, and when each was buried: one
+	// that is requeued or buried anew meanwhile is another.
+	letters map[uint64]time.Time
 }
 
 func newFeed(c *Cursor, p position, limit int) *Feed {
@@ -47,7 +50,7 @@ func newFeed(c *Cursor, p position, limit int) *Feed {
 
 // newFillFeed yields the requeued dead letters instead of the log.
 func newFillFeed(c *Cursor, p position) *Feed {
-	return &Feed{cursor: c, flush: c.flush, start: p.Next, epoch: p.Epoch, fill: true, left: -1}
+	return &Feed{cursor: c, flush: c.flush, start: p.Next, epoch: p.Epoch, fill: true, left: -1, letters: map[uint64]time.Time{}}
 }
 
 func (f *Feed) close() error {
@@ -264,7 +267,7 @@ func (f *Feed) SavePlan(p Plan) error {
 // saves the writes.
 func (f *Feed) Advance(next uint64, writes ...Write) error {
 	if f.fill {
-		return f.cursor.filled(next, writes)
+		return f.cursor.filled(f.passedLetters(next), writes)
 	}
 	lost, expired := f.passed(next)
 	return f.cursor.advance(next, lost, expired, writes)

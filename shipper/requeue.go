@@ -177,6 +177,7 @@ func (f *Feed) nextLetters() (*Batch, error) {
 		}
 		b.Events = append(b.Events, d.Event())
 		b.Bytes += size
+		f.hand(d)
 		return nil
 	})
 	if err != nil && err != full {
@@ -197,20 +198,42 @@ func (f *Feed) readLetters(first, last uint64) (*Batch, error) {
 		if d.Requeued && d.Seq >= first && d.Seq <= last {
 			b.Events = append(b.Events, d.Event())
 			b.Bytes += int64(len(d.Raw))
+			f.hand(d)
 		}
 		return nil
 	})
 	return b, err
 }
 
-// filled is Feed.Advance of a fill feed: requeued letters below next have been
-// delivered.
-func (c *Cursor) filled(next uint64, writes []Write) error {
+// hand remembers a letter that this feed gave out.
+func (f *Feed) hand(d DeadLetter) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.letters[d.Seq] = d.BuriedAt
+}
+
+// passedLetters takes the letters below next off those given out.
+func (f *Feed) passedLetters(next uint64) map[uint64]time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	passed := map[uint64]time.Time{}
+	for seq, buried := range f.letters {
+		if seq < next {
+			passed[seq] = buried
+			delete(f.letters, seq)
+		}
+	}
+	return passed
+}
+
+// filled is Feed.Advance of a fill feed: these letters have been delivered,
+// each as it was when it was buried at the time given.
+func (c *Cursor) filled(delivered map[uint64]time.Time, writes []Write) error {
 	c.saving.Lock()
 	defer c.saving.Unlock()
 	var drop []uint64
 	err := c.Dead(DeadFilter{}, func(d DeadLetter) error {
-		if d.Requeued && d.Seq < next {
+		if buried, ok := delivered[d.Seq]; ok && d.Requeued && buried.Equal(d.BuriedAt) {
 			drop = append(drop, d.Seq)
 		}
 		return nil

@@ -25,7 +25,11 @@ func (c *Cursor) run(ctx context.Context) {
 			return
 		}
 		before := c.Next()
-		switch requeued := c.requeued(); {
+		requeued, anew := c.requeued()
+		if anew {
+			filled = time.Time{}
+		}
+		switch {
 		case requeued && time.Since(filled) >= fillEvery:
 			err = c.fill(ctx)
 			filled = time.Now()
@@ -85,13 +89,14 @@ func (c *Cursor) tail(ctx context.Context, limit int, d time.Duration) error {
 	return err
 }
 
-// requeued tells whether dead letters wait to be delivered once more. Those
-// that come after it has looked end the call of Ship, see interrupt.
-func (c *Cursor) requeued() bool {
+// requeued tells whether dead letters wait to be delivered once more, and
+// whether an operator has changed them since it was last asked. Those that
+// come after it has looked end the call of Ship, see interrupt.
+func (c *Cursor) requeued() (waiting, anew bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.again = false
-	return c.dead.requeued > 0 && c.steps == 0
+	anew, c.again = c.again, false
+	return c.dead.requeued > 0 && c.steps == 0, anew
 }
 
 // await returns when the sink may run, with the number of batches it may
