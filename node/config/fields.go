@@ -164,7 +164,7 @@ func shipperFields(c *Config) []field {
 
 		{path: "shippers.session.enabled", target: &session.Enabled, def: "true",
 			doc: "Ship every event, in the order of its session, to a Session Manager."},
-		{path: "shippers.session.url", target: &session.URL, def: "http://127.0.0.1:8081",
+		{path: "shippers.session.url", target: &session.URL, secret: true, def: "http://127.0.0.1:8081",
 			doc: "Its base URL; /v1/sessions/events is appended."},
 		{path: "shippers.session.token_file", target: &session.TokenFile,
 			doc: "File that holds the bearer token for it. Empty: no token."},

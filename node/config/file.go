@@ -53,7 +53,7 @@ func (l *loader) group(name, path string, node ast.Node) {
 	}
 	mapping, ok := node.(ast.MapNode)
 	if !ok {
-		l.errs.add(line(name, node), path, scalarText(node), "expected a group of settings, written as name: value")
+		l.errs.add(line(name, node), path, scalarText(node), "expected a group of settings, written as name: value%s", found(node))
 		return
 	}
 	for entries := mapping.MapRange(); entries.Next(); {
@@ -96,7 +96,7 @@ func (l *loader) value(source string, f *field, node ast.Node) {
 		for _, item := range sequence.Values {
 			text, ok := scalar(item)
 			if !ok || text == "" {
-				l.errs.add(source, f.path, scalarText(item), "expected a list of texts such as [a, b]")
+				l.errs.add(source, f.path, scalarText(item), "expected a list of texts such as [a, b]%s", found(item))
 				return
 			}
 			*list = append(*list, text)
@@ -106,12 +106,25 @@ func (l *loader) value(source string, f *field, node ast.Node) {
 	text, ok := scalar(node)
 	switch {
 	case isList:
-		l.errs.add(source, f.path, f.shown(scalarText(node)), "expected a list of texts such as [a, b]")
+		l.errs.add(source, f.path, f.shown(scalarText(node)), "expected a list of texts such as [a, b]%s", found(node))
 	case !ok:
-		l.errs.add(source, f.path, "", "expected %s, found a %s", kindOf(f.target), strings.ToLower(node.Type().YAMLName()))
+		l.errs.add(source, f.path, "", "expected %s%s", kindOf(f.target), found(node))
 	default:
 		l.set(source, f, text)
 	}
+}
+
+// found says what stands where something else was expected, if it has no text to show.
+func found(node ast.Node) string {
+	switch node.Type() {
+	case ast.MappingType, ast.MappingValueType:
+		return ", found a group"
+	case ast.SequenceType:
+		return ", found a list"
+	case ast.AnchorType, ast.AliasType, ast.TagType, ast.MergeKeyType:
+		return "; anchors, aliases and tags of YAML are not used here, write the value itself"
+	}
+	return ""
 }
 
 // scalar is the text of a single value as it was written, without quotes. Anchors, aliases and tags are

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -54,6 +55,47 @@ func (c Config) Show() string {
 	var b strings.Builder
 	write(&b, fields(&c), false)
 	return b.String()
+}
+
+// ShowJSON is Show as JSON, which Load reads back too.
+func (c Config) ShowJSON() (string, error) {
+	c = c.Redacted()
+	root := map[string]any{}
+	for _, f := range fields(&c) {
+		group := root
+		for _, at := range ancestors(parent(f.path)) {
+			below, ok := group[step(at)].(map[string]any)
+			if !ok {
+				below = map[string]any{}
+				group[step(at)] = below
+			}
+			group = below
+		}
+		group[step(f.path)] = jsonValue(f.target)
+	}
+	text, err := json.MarshalIndent(root, "", "  ")
+	if err != nil {
+		return "", fmt.Errorf("show configuration: %w", err)
+	}
+	return string(text) + "\n", nil
+}
+
+// jsonValue is what target holds, in a type that JSON has.
+func jsonValue(target any) any {
+	switch v := target.(type) {
+	case *string:
+		return *v
+	case *[]string:
+		return append([]string{}, *v...)
+	case *bool:
+		return *v
+	case *int:
+		return *v
+	case *float64:
+		return *v
+	default: // sizes and durations, as they stand in the file
+		return formatValue(target)
+	}
 }
 
 // Sample is a complete configuration file with every field at its default, each with a comment.

@@ -20,8 +20,9 @@ func (c Config) Validate() error { return c.check(nil).join() }
 // check validates c; sources says where each field was set.
 func (c *Config) check(sources map[string]string) Errors {
 	v := validator{sources: sources, fields: map[string]field{}}
-	for _, f := range fields(c) {
-		v.fields[f.path] = f
+	order := map[string]int{}
+	for i, f := range fields(c) {
+		v.fields[f.path], order[f.path] = f, i
 		if choices := strings.Fields(f.choice); f.choice != "" && !slices.Contains(choices, *f.target.(*string)) {
 			v.fail(f.path, "expected %s", alternatives(choices))
 		}
@@ -35,6 +36,7 @@ func (c *Config) check(sources map[string]string) Errors {
 	v.count("dedupe.max_keys", c.Dedupe.MaxKeys, 1, 100_000_000)
 	v.wal(c.WAL)
 	v.shippers(c.Shippers)
+	slices.SortStableFunc(v.errs, func(a, b *FieldError) int { return order[a.Field] - order[b.Field] })
 	return v.errs
 }
 
@@ -49,12 +51,17 @@ type validator struct {
 	errs    Errors
 }
 
-// fail records what is wrong with the field at path, whose value is shown unless it may be a secret.
+// fail records what is wrong with the field at path. Its value is shown unless it may be a secret, or is
+// a list, of which the finding names the element.
 func (v *validator) fail(path, format string, args ...any) {
 	f := v.fields[path]
-	value := formatValue(f.target)
-	if text, ok := f.target.(*string); ok {
-		value = *text
+	value := ""
+	switch target := f.target.(type) {
+	case *string:
+		value = *target
+	case *[]string:
+	default:
+		value = formatValue(target)
 	}
 	v.errs.add(v.sources[path], path, f.shown(value), format, args...)
 }

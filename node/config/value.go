@@ -119,7 +119,7 @@ func kindOf(target any) string {
 	case *Bytes:
 		return "a size such as 500KiB, 8MiB or a plain number of bytes"
 	case *time.Duration:
-		return "a duration such as 50ms, 90s, 10m or 168h"
+		return "a duration such as 50ms, 90s, 10m or 168h (hours are the largest unit)"
 	default:
 		panic(fmt.Sprintf("BUG: no name for a setting of type %T", target))
 	}
