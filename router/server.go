@@ -10,8 +10,6 @@ import (
 	"net/http"
 	"syscall"
 	"time"
-
-	"golang.org/x/net/netutil"
 )
 
 // ServerOptions set a Server up. Addr and Handler are required; any other zero
@@ -115,7 +113,7 @@ func Listen(opts ServerOptions) (*Server, error) {
 	case err != nil:
 		return nil, fmt.Errorf("router: listen on %s: %w", opts.Addr, err)
 	}
-	s.listener = netutil.LimitListener(listener, opts.MaxConnections)
+	s.listener = newBoundedListener(listener.(*net.TCPListener), opts.MaxConnections)
 	return s, nil
 }
 
