@@ -55,8 +55,10 @@ func (l *ledger) restore() error {
 		l.skipped += lost.Last - lost.First + 1
 	}
 	if !found {
-		l.skipped = l.log.DurableSeq() // nothing is known of what came before
-		return nil
+		// Nothing is known of what came before. What comes now is, even if a
+		// crash comes within the first second: so the beginning is saved.
+		l.skipped = l.log.DurableSeq()
+		return l.write(l.router.Tally(), false)
 	}
 	if accepted := l.log.DurableSeq() - min(l.skipped, l.log.DurableSeq()); !s.Clean && accepted > s.Tally.Events.Accepted {
 		s.Tally.Events.Decoded += accepted - s.Tally.Events.Accepted
@@ -91,13 +93,20 @@ func (l *ledger) save(clean bool) error {
 	if same {
 		return nil
 	}
-	err := l.state.SaveJSON(ledgerKey, savedTally{Tally: t, Skipped: l.skipped, Clean: clean, At: time.Now().UTC()})
-	if err != nil {
-		return fmt.Errorf("save the ledger: %w", err)
+	if err := l.write(t, clean); err != nil {
+		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.saved = mark
+	return nil
+}
+
+func (l *ledger) write(t router.Tally, clean bool) error {
+	err := l.state.SaveJSON(ledgerKey, savedTally{Tally: t, Skipped: l.skipped, Clean: clean, At: time.Now().UTC()})
+	if err != nil {
+		return fmt.Errorf("save the ledger: %w", err)
+	}
 	return nil
 }
 

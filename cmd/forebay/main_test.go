@@ -1,0 +1,34 @@
+package main
+
+import (
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets the test binary be `forebay`, for scripts and for tests that
+// kill it: whatever runs the command "forebay" runs this binary's main.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"forebay": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		UpdateScripts:       os.Getenv("FOREBAY_UPDATE") != "",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("FOREBAY_OPERATOR", "ann")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"startnode": startNodeCmd,
+			"stopnode":  stopNodeCmd,
+			"post":      postCmd,
+			"settled":   settledCmd,
+		},
+	})
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"forebay/cmd/internal/sample"
+	"forebay/node/admin"
+	"forebay/shipper/clickhouse/clickhousetest"
+	"forebay/shipper/session/receiver"
+)
+
+// startNodeCmd writes forebay.yaml for a node with a file key, an archive and a
+// Session Manager, unless the script has one, and runs it in the background.
+// It sets $INGEST, $ADMIN, $KEY and FOREBAY_ADMIN.
+func startNodeCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: startnode")
+	}
+	if ts.Getenv("INGEST") == "" {
+		prepareNode(ts)
+	}
+	cmd := exec.Command("forebay", "run", "--config", ts.MkAbs("forebay.yaml"))
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	ts.Check(cmd.Start())
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	stop := func() error {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // gone already: exited tells
+		select {
+		case err := <-exited:
+			exited <- err
+			return err
+		case <-time.After(waitLimit):
+			return cmd.Process.Kill()
+		}
+	}
+	ts.Defer(func() { _ = stop() })
+	running[ts.Getenv("ADMIN")] = stop
+	client := admin.NewClient(ts.Getenv("ADMIN"), "")
+	waitUntil(ts, func() error {
+		s, err := client.Status(context.Background())
+		if err == nil && !s.Accepting {
+			err = fmt.Errorf("not accepting: %+v\n%s", s.Checks, out.String())
+		}
+		return err
+	})
+}
+
+// running has the way to stop each node that a script started, by its admin
+// address. Scripts do not run in parallel.
+var running = map[string]func() error{}
+
+func stopNodeCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: stopnode")
+	}
+	ts.Check(running[ts.Getenv("ADMIN")]())
+}
+
+func prepareNode(ts *testscript.TestScript) {
+	addr := func() string {
+		port, err := clickhousetest.FreePort()
+		ts.Check(err)
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	}
+	r, err := receiver.New(receiver.Options{})
+	ts.Check(err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	server := &http.Server{Handler: r, ReadHeaderTimeout: waitLimit}
+	go func() { _ = server.Serve(l) }() // ends with Close
+	ts.Defer(func() { _ = server.Close() })
+
+	ts.Setenv("INGEST", addr())
+	ts.Setenv("ADMIN", addr())
+	ts.Setenv("FOREBAY_ADMIN", ts.Getenv("ADMIN"))
+	ts.Setenv("SESSION", l.Addr().String())
+	keys := ts.MkAbs("keys.yaml")
+	create := exec.Command("forebay", "keys", "create", "--file", keys, "--project", "shop", "--strict")
+	key, err := create.Output()
+	ts.Check(err)
+	ts.Setenv("KEY", strings.TrimSpace(string(key)))
+	text := fmt.Sprintf(`node: {id: script, data_dir: %q}
+ingest: {listen: %q}
+admin: {listen: %q}
+keys: {source: file, file: {path: %q}}
+shippers:
+  clickhouse: {enabled: false}
+  session: {url: "http://%s"}
+  archive: {enabled: true, dir: %q}
+`, ts.MkAbs("data"), ts.Getenv("INGEST"), ts.Getenv("ADMIN"), keys, l.Addr(), ts.MkAbs("archive"))
+	if _, err := os.Stat(ts.MkAbs("extra.yaml")); err == nil {
+		text += ts.ReadFile("extra.yaml")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("forebay.yaml"), []byte(text), 0o600))
+}
+
+// postCmd posts N sample events: post N.
+func postCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: post N")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	g := sample.New(uint64(time.Now().UnixNano()), 5)
+	for i := 0; n > 0; i++ {
+		size := min(n, 10)
+		req, err := http.NewRequest(http.MethodPost, "http://"+ts.Getenv("INGEST")+"/v1/events", bytes.NewReader(g.Batch(i%5, size).Body))
+		ts.Check(err)
+		req.Header.Set("X-API-Key", ts.Getenv("KEY"))
+		res, err := http.DefaultClient.Do(req)
+		ts.Check(err)
+		text, err := io.ReadAll(res.Body)
+		ts.Check(err)
+		ts.Check(res.Body.Close())
+		if res.StatusCode != http.StatusOK {
+			ts.Fatalf("post: %s: %s", res.Status, text)
+		}
+		n -= size
+	}
+}
+
+// settledCmd waits until no running cursor is behind.
+func settledCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: settled")
+	}
+	client := admin.NewClient(ts.Getenv("ADMIN"), "")
+	waitUntil(ts, func() error {
+		s, err := client.Status(context.Background())
+		if err != nil {
+			return err
+		}
+		for _, c := range s.Cursors {
+			if c.NextSeq <= s.Log.DurableSeq {
+				return fmt.Errorf("cursor %s stands at %d of %d: %s", c.Name, c.NextSeq, s.Log.DurableSeq, c.LastError)
+			}
+		}
+		return nil
+	})
+}
+
+func waitUntil(ts *testscript.TestScript, try func() error) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(waitLimit); ; <-tick.C {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("waited %s in vain: %v", waitLimit, err)
+		}
+	}
+}
