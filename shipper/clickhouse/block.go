@@ -3,7 +3,9 @@ package clickhouse
 import (
 	"encoding/binary"
 	"fmt"
+	"hash"
 	"hash/crc32"
+	"strings"
 	"time"
 
 	"forebay/shipper"
@@ -22,7 +24,7 @@ type block struct {
 	seqs       []uint64
 	received   []int64 // milliseconds
 	timestamps []int64 // milliseconds
-	texts      [][]string
+	texts      [len(textFields)]texts
 
 	unreadable []shipper.DeadLetter // events that have no columns
 }
@@ -44,6 +46,31 @@ func (b *block) all() []int {
 	return rows
 }
 
+// texts is a column of texts, one after the other: without a pointer for each,
+// which the garbage collector would have to follow.
+type texts struct {
+	joined strings.Builder
+	ends   []uint32 // where each text ends in joined
+}
+
+func (t *texts) add(s string) {
+	t.joined.WriteString(s)
+	t.ends = append(t.ends, uint32(t.joined.Len()))
+}
+
+// pick returns the texts of the rows in into, which it overwrites.
+func (t *texts) pick(rows []int, into []string) []string {
+	into, joined := into[:0], t.joined.String()
+	for _, row := range rows {
+		begin := uint32(0)
+		if row > 0 {
+			begin = t.ends[row-1]
+		}
+		into = append(into, joined[begin:t.ends[row]])
+	}
+	return into
+}
+
 // textFields are the columns of block.texts, which is every text column that
 // differs between the rows of a block.
 var textFields = [...]string{
@@ -58,50 +85,55 @@ func textsOf(r *columns.Row) [len(textFields)]string {
 	}
 }
 
+// maxBlockBytes bounds the raw events of one block, whatever the flush limits.
+const maxBlockBytes = 1 << 30
+
 // split cuts a batch where the log or the day changes. The pieces cover its
 // range without holes; a piece without events covers lost seqs alone.
 func split(batch *shipper.Batch) []shipper.Batch {
 	var pieces []shipper.Batch
 	piece := shipper.Batch{First: batch.First, Last: batch.Last}
+	from := 0
 	for i, e := range batch.Events {
-		if i > 0 && (e.LogID != batch.Events[i-1].LogID || day(e) != day(batch.Events[i-1])) {
-			piece.Last = e.Seq - 1
-			pieces = append(pieces, piece)
-			piece = shipper.Batch{First: e.Seq, Last: batch.Last}
+		if i > from {
+			before := batch.Events[i-1]
+			if e.LogID != before.LogID || day(e) != day(before) || piece.Bytes+int64(len(e.Raw)) > maxBlockBytes {
+				piece.Last, piece.Events = e.Seq-1, batch.Events[from:i]
+				pieces = append(pieces, piece)
+				piece, from = shipper.Batch{First: e.Seq, Last: batch.Last}, i
+			}
 		}
-		piece.Events = append(piece.Events, e)
+		piece.Bytes += int64(len(e.Raw))
 	}
+	piece.Events = batch.Events[from:]
 	return append(pieces, piece)
 }
 
 func day(e shipper.Event) int64 { return e.ReceivedAt.Unix() / int64((24 * time.Hour).Seconds()) }
 
-// prepare turns a piece into columns. The block keeps nothing of the log's
-// memory: a row's texts share one copy of its event.
-func prepare(piece shipper.Batch, nodeID string) *block {
+// prepare turns a piece into columns, and empties it on the way: the block
+// shares no memory with the log. Like is a block of about the same kind of events, or nil: its sizes
+// save growing.
+func prepare(piece shipper.Batch, nodeID string, like *block) *block {
 	n := len(piece.Events)
 	b := &block{
 		first: piece.First, last: piece.Last, nodeID: nodeID,
 		seqs: make([]uint64, 0, n), received: make([]int64, 0, n), timestamps: make([]int64, 0, n),
-		texts: make([][]string, len(textFields)),
 	}
 	for i := range b.texts {
-		b.texts[i] = make([]string, 0, n)
-	}
-	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
-	var frame []byte
-	for _, e := range piece.Events {
-		b.logID = e.LogID.String()
-		frame = binary.BigEndian.AppendUint64(frame[:0], e.Seq)
-		frame = binary.BigEndian.AppendUint64(frame, uint64(e.ReceivedAt.UnixMilli()))
-		for _, s := range [...]string{e.Project, e.Session, e.SDKVersion, e.AppID} {
-			frame = binary.AppendUvarint(frame, uint64(len(s)))
-			frame = append(frame, s...)
+		b.texts[i].ends = make([]uint32, 0, n)
+		if like != nil && like.rows() > 0 {
+			each := float64(like.texts[i].joined.Len()) / float64(like.rows())
+			b.texts[i].joined.Grow(int(1.02 * each * float64(n)))
 		}
-		frame = binary.AppendUvarint(frame, uint64(len(e.Raw)))
-		_, _ = sum.Write(frame)
-		_, _ = sum.Write(e.Raw)
-
+	}
+	if n > 0 {
+		b.logID = piece.Events[0].LogID.String()
+	}
+	sum := checksum{hash: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
+	for at, e := range piece.Events {
+		piece.Events[at] = shipper.Event{} // so that the log's blocks can go one by one
+		sum.add(e)
 		row, err := columns.Decode(e, nodeID)
 		if err != nil {
 			b.unreadable = append(b.unreadable, shipper.NewDeadLetter(e, err.Error(), 0))
@@ -111,16 +143,35 @@ func prepare(piece shipper.Batch, nodeID string) *block {
 		b.received = append(b.received, row.ReceivedAt.UnixMilli())
 		b.timestamps = append(b.timestamps, row.Timestamp.UnixMilli())
 		for i, s := range textsOf(&row) {
-			b.texts[i] = append(b.texts[i], s)
+			b.texts[i].add(s)
 		}
 	}
-	b.crc = sum.Sum32()
+	b.crc = sum.hash.Sum32()
 	return b
 }
 
+// checksum goes over events with all that their rows are made of.
+type checksum struct {
+	hash  hash.Hash32
+	frame []byte
+}
+
+func (c *checksum) add(e shipper.Event) {
+	c.frame = binary.BigEndian.AppendUint64(c.frame[:0], e.Seq)
+	c.frame = binary.BigEndian.AppendUint64(c.frame, uint64(e.ReceivedAt.UnixMilli()))
+	for _, s := range [...]string{e.Project, e.Session, e.SDKVersion, e.AppID} {
+		c.frame = binary.AppendUvarint(c.frame, uint64(len(s)))
+		c.frame = append(c.frame, s...)
+	}
+	c.frame = binary.AppendUvarint(c.frame, uint64(len(e.Raw)))
+	_, _ = c.hash.Write(c.frame) // a hash never fails
+	_, _ = c.hash.Write(e.Raw)
+}
+
 // values are those of the column for the rows selected, in the form that
-// clickhouse-go takes for the type found in the table.
-func (b *block) values(c column, f found, rows []int) any {
+// clickhouse-go takes for the type found in the table. Texts are put into
+// scratch, where the next call overwrites them.
+func (b *block) values(c column, f found, rows []int, scratch *[]string) any {
 	switch c.name {
 	case "seq":
 		return f.ordinals(pick(b.seqs, rows))
@@ -129,16 +180,17 @@ func (b *block) values(c column, f found, rows []int) any {
 	case "timestamp":
 		return f.times(pick(b.timestamps, rows))
 	case "node_id":
-		return repeat(b.nodeID, len(rows))
+		return repeat(b.nodeID, len(rows), scratch)
 	case "log_id":
-		return repeat(b.logID, len(rows))
+		return repeat(b.logID, len(rows), scratch)
 	}
 	for i, name := range textFields {
 		if name == c.name {
-			return pick(b.texts[i], rows)
+			*scratch = b.texts[i].pick(rows, *scratch)
+			return *scratch
 		}
 	}
-	return nil // not reached: a test compares fields with textFields
+	return nil // not reached: a test goes through all fields
 }
 
 // pick selects values by ascending index; all of them without a copy.
@@ -153,10 +205,10 @@ func pick[T any](values []T, rows []int) []T {
 	return out
 }
 
-func repeat(s string, n int) []string {
-	out := make([]string, n)
-	for i := range out {
-		out[i] = s
+func repeat(s string, n int, into *[]string) []string {
+	*into = (*into)[:0]
+	for range n {
+		*into = append(*into, s)
 	}
-	return out
+	return *into
 }

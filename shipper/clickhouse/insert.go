@@ -35,13 +35,13 @@ func (c *server) insert(ctx context.Context, b *block, rows []int, token string)
 			err = errors.Join(err, batch.Abort())
 		}
 	}()
-	at := 0
+	at, scratch := 0, make([]string, 0, len(rows))
 	for _, col := range fields {
 		f, has := c.table.columns[col.name]
 		if !has {
 			continue
 		}
-		if err := batch.Column(at).Append(b.values(col, f, rows)); err != nil {
+		if err := batch.Column(at).Append(b.values(col, f, rows, &scratch)); err != nil {
 			return false, c.failed(ctx, "insert", err)
 		}
 		at++

@@ -64,13 +64,8 @@ func newRig(tb testing.TB) *rig {
 // rigOver makes a rig of a log, which it closes in the end.
 func rigOver(tb testing.TB, log *wal.Log) *rig {
 	tb.Helper()
-	r := &rig{tb: tb, log: log, state: shippertest.NewState(), flush: shipper.Flush{Rows: 1000, Bytes: 32 << 20, Age: time.Millisecond}}
-	r.state.BeforeCommit = func([]shipper.Write) error {
-		if r.failed.Load() {
-			return errDead
-		}
-		return nil
-	}
+	r := &rig{tb: tb, log: log, flush: shipper.Flush{Rows: 1000, Bytes: 32 << 20, Age: time.Millisecond}}
+	r.forget()
 	tb.Cleanup(func() {
 		r.stop()
 		if err := log.Close(); err != nil {
@@ -78,6 +73,17 @@ func rigOver(tb testing.TB, log *wal.Log) *rig {
 		}
 	})
 	return r
+}
+
+// forget begins with a new state, as if the cursor had never run.
+func (r *rig) forget() {
+	r.state = shippertest.NewState()
+	r.state.BeforeCommit = func([]shipper.Write) error {
+		if r.failed.Load() {
+			return errDead
+		}
+		return nil
+	}
 }
 
 // event is the JSON of event n of the rig.
@@ -106,8 +112,6 @@ func (r *rig) append(n int) {
 // start ships with the options, as a node that has just begun.
 func (r *rig) start(o Options) {
 	r.tb.Helper()
-	r.stop()
-	r.failed.Store(false)
 	o.NodeID = "edge-1"
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.NewTextHandler(testWriter{r.tb}, &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -117,6 +121,15 @@ func (r *rig) start(o Options) {
 		r.tb.Fatal(err)
 	}
 	r.sink = sink
+	r.run(sink)
+}
+
+// run runs a cursor with the sink.
+func (r *rig) run(sink shipper.Sink) {
+	r.tb.Helper()
+	r.stop()
+	r.failed.Store(false)
+	var err error
 	if r.cursors, err = shipper.NewCursors(shipper.Options{Log: r.log, State: r.state}); err != nil {
 		r.tb.Fatal(err)
 	}

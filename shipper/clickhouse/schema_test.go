@@ -63,11 +63,11 @@ func TestEveryColumnHasValues(t *testing.T) {
 		t.Errorf("columns %q, want %q", names, want)
 	}
 	b := &block{seqs: []uint64{1}, received: []int64{1}, timestamps: []int64{1}}
-	for range textFields {
-		b.texts = append(b.texts, []string{"x"})
+	for i := range b.texts {
+		b.texts[i].add("x")
 	}
 	for _, c := range fields {
-		if b.values(c, found{kind: c.ddl}, []int{0}) == nil {
+		if b.values(c, found{kind: c.ddl}, []int{0}, new([]string)) == nil {
 			t.Errorf("column %s has no values", c.name)
 		}
 	}

@@ -65,7 +65,7 @@ func (d *delivery) resume(ctx context.Context, plan shipper.Plan) error {
 		return err
 	}
 	pieces := split(batch)
-	b := prepare(pieces[0], d.sink.opts.NodeID)
+	b := prepare(pieces[0], d.sink.opts.NodeID, nil)
 	last := attempt{token: plan.Token}
 	if len(pieces) > 1 || b.token(d.feed.Cursor(), plan.Epoch) != plan.Token {
 		d.sink.opts.Logger.Warn("the plan's events cannot be read again as they were: settling it by its seqs, under new tokens",
@@ -74,7 +74,7 @@ func (d *delivery) resume(ctx context.Context, plan shipper.Plan) error {
 	}
 	for i, piece := range pieces {
 		if i > 0 {
-			b = prepare(piece, d.sink.opts.NodeID)
+			b = prepare(piece, d.sink.opts.NodeID, nil)
 		}
 		if len(b.unreadable) > 0 {
 			if err := d.feed.Bury(b.unreadable); err != nil {

@@ -68,6 +68,7 @@ func ended(ctx context.Context, err error) error {
 
 // read prepares the feed's batches from seq next on, until the feed ends.
 func (s *Sink) read(ctx context.Context, feed *shipper.Feed, next uint64, blocks chan<- *block) error {
+	var b *block
 	for {
 		batch, err := feed.Next(ctx)
 		if err != nil {
@@ -83,8 +84,9 @@ func (s *Sink) read(ctx context.Context, feed *shipper.Feed, next uint64, blocks
 			}
 		}
 		for _, piece := range split(batch) {
+			b = prepare(piece, s.opts.NodeID, b)
 			select {
-			case blocks <- prepare(piece, s.opts.NodeID):
+			case blocks <- b:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
