@@ -122,13 +122,23 @@ func TestDistance(t *testing.T) {
 	}
 }
 
+// TestHostileNesting: what would keep the parser busy for minutes is refused before it.
+func TestHostileNesting(t *testing.T) {
+	for _, unit := range []string{"[", "{", "{a: ", "[a, "} {
+		_, err := Load(writeFile(t, strings.Repeat(unit, maxFileBytes/len(unit))), minimal())
+		if err == nil || !strings.Contains(err.Error(), "brackets") {
+			t.Errorf("%q again and again gives %v", unit, err)
+		}
+	}
+}
+
 func TestFilesThatCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
 	large := filepath.Join(dir, "large")
 	if err := os.WriteFile(large, make([]byte, maxFileBytes+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{filepath.Join(dir, "absent"): "--config", dir: "directory", large: "1 MiB"} {
+	for path, want := range map[string]string{filepath.Join(dir, "absent"): "--config", dir: "directory", large: "64 KiB"} {
 		if _, err := Load(path, minimal()); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v, want something of %q", path, err, want)
 		}

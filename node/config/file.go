@@ -13,6 +13,10 @@ import (
 // file applies a YAML or JSON document. The syntax tree is walked against the table of fields, rather
 // than decoded into a struct, so that every finding has its line and all are found in one go.
 func (l *loader) file(name string, data []byte) {
+	if deep(data) {
+		l.errs.add(name, "", "", "more than %d brackets are open at once; is it the right file?", maxBrackets)
+		return
+	}
 	tree, err := parser.ParseBytes(data, 0)
 	if err != nil {
 		source, problem := name, err.Error()
@@ -36,6 +40,27 @@ func (l *loader) file(name string, data []byte) {
 		}
 		l.group(name, "", doc.Body)
 	}
+}
+
+// maxBrackets bounds the nesting that is given to the parser, whose time grows with the square of it.
+const maxBrackets = 50
+
+// deep reports whether more brackets are opened than closed somewhere, by that many; those in texts count
+// too, as telling them apart is the parser's work.
+func deep(data []byte) bool {
+	depth := 0
+	for _, c := range data {
+		switch c {
+		case '[', '{':
+			depth++
+		case ']', '}':
+			depth = max(0, depth-1)
+		}
+		if depth > maxBrackets {
+			return true
+		}
+	}
+	return false
 }
 
 // line is where a node stands.
