@@ -44,7 +44,7 @@ var libraries = map[string][]string{
 	"github.com/julienschmidt/httprouter": {"router", "node/admin"},
 	"github.com/prometheus":               {"node"},
 	"github.com/spf13":                    {"cmd/..."},
-	"github.com/goccy/go-yaml":            {"node/config", "router/auth/file"},
+	"github.com/goccy/go-yaml":            {"node/config", "router/auth/file", anyTest},
 	"github.com/klauspost/compress":       {"wal/...", "router/...", "shipper/...", anyTest},
 	"github.com/andybalholm/brotli":       {"router/..."},
 	"github.com/dchest/siphash":           {"router/...", "wal/..."},
