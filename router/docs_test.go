@@ -12,7 +12,6 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"forebay/router"
 	"forebay/router/auth"
 	"forebay/router/event"
 	"forebay/router/privacy"
@@ -125,9 +124,9 @@ func TestOpenAPI(t *testing.T) {
 	}
 }
 
-// What the documentation of Options says is what New does.
-func TestDefaults(t *testing.T) {
-	door := routertest.Open(t, func(o *router.Options) { fixedClock(o) })
+// The wire cap is 2 MiB unless the options say otherwise.
+func TestWireCap(t *testing.T) {
+	door := routertest.Open(t, fixedClock)
 	key := door.AddKey(auth.Key{})
 	for _, size := range []int{2 << 20, 2<<20 + 1} {
 		reply := post(door.Router, key, "", []byte(strings.Repeat(" ", size)))
