@@ -11,6 +11,14 @@ import (
 // success in between, for the endpoint to be taken as down.
 const tripSessions = 10
 
+// startLimit is how many requests may be in flight at first, growEvery how
+// often their number grows by one while none is answered: the first sessions
+// may be just those that hang.
+const (
+	startLimit = 4
+	growEvery  = time.Second
+)
+
 // breaker guards the endpoint as a whole. While it is open, requests go out
 // one at a time, with growing pauses; once one is answered, the number of
 // requests in flight grows from one, doubling each round trip. A session that
@@ -18,7 +26,8 @@ const tripSessions = 10
 type breaker struct {
 	lanes int // requests in flight when all is well
 
-	limit   int // requests in flight allowed while closed
+	limit   int       // requests in flight allowed while closed
+	grown   time.Time // when it grew last
 	failing map[header.SessionID]struct{}
 	backoff shipper.Backoff
 	open    bool
@@ -27,8 +36,8 @@ type breaker struct {
 	outages time.Duration // how long it was open before, in all
 }
 
-func newBreaker(lanes int) breaker {
-	return breaker{lanes: lanes, limit: 1, failing: map[header.SessionID]struct{}{}}
+func newBreaker(lanes int, now time.Time) breaker {
+	return breaker{lanes: lanes, limit: min(startLimit, lanes), grown: now, failing: map[header.SessionID]struct{}{}}
 }
 
 // allowed is how many requests may be in flight now.
@@ -47,13 +56,30 @@ func (b *breaker) allowed(now time.Time) int {
 func (b *breaker) answered(now time.Time) (again bool) {
 	clear(b.failing)
 	if b.open {
-		b.open, b.limit = false, 1
+		b.open, b.limit, b.grown = false, 1, now
 		b.outages += now.Sub(b.opened)
 		b.backoff.Reset()
 		return true
 	}
-	b.limit = min(b.limit+1, b.lanes)
+	b.grow(now)
 	return false
+}
+
+// grow allows one request more in flight.
+func (b *breaker) grow(now time.Time) {
+	b.limit, b.grown = min(b.limit+1, b.lanes), now
+}
+
+// stuck says whether those in flight are as many as may be, for now.
+func (b *breaker) stuck(inFlight int) bool {
+	return !b.open && inFlight >= b.limit && b.limit < b.lanes
+}
+
+// wait allows one more when those in flight take long.
+func (b *breaker) wait(now time.Time, inFlight int) {
+	if b.stuck(inFlight) && !now.Before(b.grown.Add(growEvery)) {
+		b.grow(now)
+	}
 }
 
 // failed notes a failed request: of which session, whether it is the

@@ -13,6 +13,7 @@ func (r *run) dispatch(now time.Time) {
 	if r.end != nil || r.beyond() {
 		return
 	}
+	r.breaker.wait(now, r.inFlight)
 	for r.inFlight < r.breaker.allowed(now) {
 		l := r.pick(now)
 		if l == nil {
@@ -23,18 +24,16 @@ func (r *run) dispatch(now time.Time) {
 }
 
 // pick takes the lane whose turn it is. Sessions that fail get at most half
-// of the requests in flight, so that slow failures leave room for the others;
-// while the endpoint is down, a session that has not failed makes the better
-// probe.
+// of the requests in flight while others wait, so that slow failures leave
+// room; while the endpoint is down, a session that has not failed makes the
+// better probe.
 func (r *run) pick(now time.Time) *lane {
 	due := len(r.waiting) > 0 && !r.waiting[0].due.After(now)
-	if r.breaker.open && r.ready.len() > 0 {
-		return r.ready.pop()
-	}
-	if due && r.retrying < max(1, r.o.Lanes/2) {
+	others := r.ready.len() > 0
+	switch {
+	case due && !others && r.retrying < max(1, r.o.Lanes/2), due && !r.breaker.open && r.retrying < r.breaker.limit/2:
 		return heap.Pop(&r.waiting).(*lane)
-	}
-	if r.ready.len() > 0 {
+	case others:
 		return r.ready.pop()
 	}
 	return nil

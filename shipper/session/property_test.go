@@ -163,10 +163,10 @@ func (h *history) live() {
 	h.ship.WaitDone()
 	if heal {
 		h.ship.Stop() // a cursor that starts looks after requeued letters first
-		h.start()
 		if _, err := h.ship.Requeue(shipper.Command{}, shipper.DeadFilter{}); err != nil {
 			h.Fatal(err)
 		}
+		h.start()
 		h.ship.WaitFor("the dead letters are delivered", func() bool { return h.ship.Status().Dead == 0 })
 	}
 	h.ship.Stop()

@@ -101,7 +101,7 @@ func newRun(s *Sink, feed *shipper.Feed) (*run, error) {
 		sink: s, o: s.opts, feed: feed,
 		batches: make(chan batch), jobs: make(chan job, s.opts.Lanes), results: make(chan result, s.opts.Lanes),
 		commits: make(chan commit, 1), committed: make(chan error, 1),
-		lanes: map[laneKey]*lane{}, breaker: newBreaker(s.opts.Lanes),
+		lanes: map[laneKey]*lane{}, breaker: newBreaker(s.opts.Lanes, time.Now()),
 		refused: map[header.SessionID]struct{}{},
 		marks:   newMarks(feed.Epoch()), gaps: newGaps(feed.Epoch(), feed.Fill()), troubles: newTroubles(),
 		unsure: true, next: feed.Start(), position: feed.Start(),
@@ -280,6 +280,8 @@ func (r *run) wake(now time.Time) time.Duration {
 		if r.requests.Err() == nil {
 			sooner(r.stopped.Add(grace))
 		}
+	case r.breaker.stuck(r.inFlight):
+		sooner(r.breaker.grown.Add(growEvery))
 	case r.inFlight < max(1, r.breaker.allowed(now)):
 		if r.breaker.open && now.Before(r.breaker.until) {
 			sooner(r.breaker.until)
