@@ -17,6 +17,7 @@ import (
 	"forebay/router/auth/postgres"
 	"forebay/router/dedupe"
 	"forebay/router/event"
+	"forebay/router/privacy"
 	"forebay/router/ratelimit"
 	"forebay/shipper"
 	"forebay/wal"
@@ -135,11 +136,16 @@ func (n *Node) openRouter() error {
 	limits.StringBytes, limits.SessionBytes, limits.Depth = int(l.StringBytes), int(l.SessionBytes), l.Depth
 	limits.MaxAhead, limits.MaxAge = l.TimestampAhead, l.TimestampAge
 	limits.EventTypes = n.cfg.Ingest.EventTypes
+	checker, err := privacyChecker(n.cfg.Privacy)
+	if err != nil {
+		return err
+	}
 	n.router, err = router.New(router.Options{
 		Log: n.gate, Keys: n.keys, Window: n.window, Hasher: dedupe.NewHasher(n.log.ID()),
 		Limiter:        ratelimit.New(ratelimit.Options{RequestsPerSecond: l.RequestsPerSecond, Burst: l.Burst}),
 		Limits:         limits,
 		WireBytes:      int(l.WireBytes),
+		Privacy:        checker,
 		TrustedProxies: proxies,
 		OnReply:        n.metrics.replied,
 		Logger:         n.logger.With("part", "router"),
@@ -166,6 +172,14 @@ func (n *Node) openRouter() error {
 		return fmt.Errorf("ingest.listen: %w", err)
 	}
 	return nil
+}
+
+func privacyChecker(c config.Privacy) (*privacy.Checker, error) {
+	o, err := c.Options()
+	if err != nil {
+		return nil, err
+	}
+	return privacy.New(o)
 }
 
 func prefixes(texts []string) ([]netip.Prefix, error) {

@@ -52,7 +52,13 @@ func newConfigShow(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprint(g.out, cfg.Show())
+			text := cfg.Show()
+			if g.json {
+				if text, err = cfg.ShowJSON(); err != nil {
+					return err
+				}
+			}
+			_, err = fmt.Fprint(g.out, text)
 			return err
 		},
 	}
