@@ -39,7 +39,7 @@ type ledger struct {
 
 	mu        sync.Mutex
 	uncertain uint64
-	saved     uint64 // received requests and decoded events at the last save
+	saved     [4]uint64 // what the counts came to at the last save, see progress
 	err       error
 }
 
@@ -86,7 +86,7 @@ func (l *ledger) run(ctx context.Context) {
 // save makes the counts durable if they have changed since the last time.
 func (l *ledger) save(clean bool) error {
 	t := l.router.Tally()
-	mark := t.Requests.Received + t.Events.Decoded + t.Events.Accepted
+	mark := progress(t)
 	l.mu.Lock()
 	same := mark == l.saved && !clean
 	l.mu.Unlock()
@@ -100,6 +100,11 @@ func (l *ledger) save(clean bool) error {
 	defer l.mu.Unlock()
 	l.saved = mark
 	return nil
+}
+
+// progress is another one whenever any count is.
+func progress(t router.Tally) [4]uint64 {
+	return [4]uint64{t.Requests.Received, t.Requests.InFlight, t.Events.Decoded, t.Events.InFlight}
 }
 
 func (l *ledger) write(t router.Tally, clean bool) error {

@@ -95,8 +95,12 @@ type keyText struct {
 }
 
 func textOf(k auth.Key) keyText {
+	origin := ""
+	if len(k.Origins) > 0 {
+		origin = k.Origins[0]
+	}
 	return keyText{
-		ID: k.ID, Project: k.Project, State: k.State(time.Now(), "").String(), KeySHA256: k.Digest.String(),
+		ID: k.ID, Project: k.Project, State: k.State(time.Now(), origin).String(), KeySHA256: k.Digest.String(),
 		RequestsPerSecond: k.RequestsPerSecond, Burst: k.Burst, Strict: k.Strict,
 		Origins: k.Origins, ExpiresAt: k.ExpiresAt, RevokedAt: k.RevokedAt,
 	}

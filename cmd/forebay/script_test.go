@@ -101,7 +101,7 @@ keys: {source: file, file: {path: %q}}
 shippers:
   clickhouse: {enabled: false}
   session: {url: "http://%s"}
-  archive: {enabled: true, dir: %q}
+  archive: {enabled: true, dir: %q, flush: {age: 50ms}}
 `, ts.MkAbs("data"), ts.Getenv("INGEST"), ts.Getenv("ADMIN"), keys, l.Addr(), ts.MkAbs("archive"))
 	if _, err := os.Stat(ts.MkAbs("extra.yaml")); err == nil {
 		text += ts.ReadFile("extra.yaml")

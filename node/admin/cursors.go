@@ -93,6 +93,9 @@ func (a *api) rewind(r *http.Request, p httprouter.Params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if at := c.Next(); !forward && to > at {
+		return nil, refuse(http.StatusUnprocessableEntity, "seq %d is not behind cursor %s, which stands at %d: to go forward, skip", to, c.Name(), at)
+	}
 	preview, err := c.Preview(r.Context(), to)
 	if err != nil || !req.Apply {
 		return RewindReply{Preview: preview}, err
@@ -101,7 +104,7 @@ func (a *api) rewind(r *http.Request, p httprouter.Params) (any, error) {
 	if forward {
 		move = c.SkipTo
 	}
-	moved, err := move(r.Context(), req.Command.shipper(), to)
+	moved, err := move(r.Context(), req.Command.shipper(), preview.To)
 	if err != nil {
 		return nil, err
 	}
