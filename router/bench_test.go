@@ -252,11 +252,13 @@ func BenchmarkPipeline(b *testing.B) {
 	req.Body = io.NopCloser(body)
 	b.ReportAllocs()
 	b.SetBytes(int64(len(client.request) - start))
+	cpu := cpuTime(b)
 	for b.Loop() {
 		client.renew()
 		body.Reset(client.request[start:])
 		door.Router.ServeHTTP(discard{http.Header{}}, req)
 	}
+	b.ReportMetric(float64(cpuTime(b)-cpu)/float64(b.N), "cpu-ns/op")
 	if got := door.Router.Tally().Events.Accepted; got != uint64(benchEvents*b.N) {
 		b.Errorf("accepted %d of %d events", got, benchEvents*b.N)
 	}

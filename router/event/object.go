@@ -66,21 +66,26 @@ func (d *Decoder) object(e *Event, owner owner, depth int, parent int32) bool {
 		return true
 	}
 	number := d.keys.object()
+	var seen uint16 // known members, a bit each
 	for {
-		key, ok := d.key(number, parent)
+		key, ok := d.key(parent)
 		if !ok {
 			return false
 		}
+		m := memberNone
+		if key >= 0 {
+			m = d.identify(owner, number, key, &seen)
+		}
 		inner := ownerNone
-		if owner == ownerEvent && key >= 0 && string(d.text(d.texts[key].span)) == "target" {
+		if m == memberTarget {
 			inner = ownerTarget
 		}
 		v, ok := d.value(e, inner, depth+1, key)
 		if !ok {
 			return false
 		}
-		if owner != ownerNone && !d.refusal.Refused() {
-			d.texts[key].known = d.assign(e, owner, d.text(d.texts[key].span), v)
+		if m != memberNone && v.kind != kindNull && !d.refusal.Refused() {
+			d.assign(e, m, v)
 		}
 		switch d.space() {
 		case ',':
@@ -95,8 +100,8 @@ func (d *Decoder) object(e *Event, owner owner, depth int, parent int32) bool {
 }
 
 // key reads a member's name and colon and returns the name's place in texts,
-// or -1 once the event is refused.
-func (d *Decoder) key(object uint32, parent int32) (int32, bool) {
+// or -1 if the event is refused.
+func (d *Decoder) key(parent int32) (int32, bool) {
 	if d.refusal.Refused() {
 		return -1, d.skipKey()
 	}
@@ -108,16 +113,35 @@ func (d *Decoder) key(object uint32, parent int32) (int32, bool) {
 		return -1, false
 	}
 	d.pos++
-	switch rule := f.rule(); {
-	case rule != "":
+	rule := f.rule()
+	if rule == "" && int(name.end-name.start) > d.limits.StringBytes {
+		rule = RuleStringLength
+	}
+	if rule != "" {
 		d.refuse(d.path(parent, "(key)"), rule)
-	case int(name.end-name.start) > d.limits.StringBytes:
-		d.refuse(d.path(parent, "(key)"), RuleStringLength)
-	case !d.keys.add(&d.scanner, object, name):
-		d.refuse(d.path(parent, identifier(d.text(name))), RuleDuplicateKey)
+		return -1, true
 	}
 	d.texts = append(d.texts, text{span: name, isKey: true, parent: parent})
 	return int32(len(d.texts) - 1), true
+}
+
+// identify tells which member a name stands for, and refuses the event if its
+// object has had the name before.
+func (d *Decoder) identify(owner owner, object uint32, key int32, seen *uint16) member {
+	name := &d.texts[key]
+	m := owner.member(d.text(name.span))
+	repeated := false
+	if m == memberNone {
+		repeated = !d.keys.add(&d.scanner, object, name.span)
+	} else {
+		name.known = true
+		repeated = *seen&(1<<m) != 0
+		*seen |= 1 << m
+	}
+	if repeated {
+		d.refuse(d.path(key, ""), RuleDuplicateKey)
+	}
+	return m
 }
 
 // value reads the value at pos. depth is its own if it is an object or array.

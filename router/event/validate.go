@@ -1,69 +1,104 @@
 package event
 
-// assign takes the value of a member that has a meaning: it checks the type
-// and keeps what the pipeline needs. null stands for an absent member. It
-// reports whether the name is known.
-func (d *Decoder) assign(e *Event, owner owner, name []byte, v value) (known bool) {
-	if owner == ownerTarget {
-		switch string(name) {
-		case "type":
-			d.oneLine(&e.TargetType, "target.type", v)
-		case "id":
-			d.expect(kindString, "target.id", v)
-		case "selector":
-			d.expect(kindString, "target.selector", v)
-		case "tagName":
-			d.expect(kindString, "target.tagName", v)
-		default:
-			return false
-		}
-		return true
-	}
-	switch string(name) {
-	case "eventType":
-		d.oneLine(&e.Type, "eventType", v)
-	case "timestamp":
-		if d.expect(kindString, "timestamp", v) {
-			d.sent = v.text
-			d.texts[len(d.texts)-1].known = true // validate takes nothing but a time
-		}
-	case "sessionId":
-		d.oneLine(&e.Session, "sessionId", v)
-	case "route":
-		d.oneLine(&e.Route, "route", v)
-	case "target":
-		d.expect(kindObject, "target", v)
-	case "metadata":
-		d.expect(kindObject, "metadata", v)
-	case "environment":
-		d.expect(kindString, "environment", v)
-	case "idempotencyKey":
-		if d.expect(kindString, "idempotencyKey", v) && v.text.end > v.text.start {
-			e.IdempotencyKey = d.text(v.text)
-		}
-	default:
-		return false
-	}
-	return true
+// member is a member that has a meaning here.
+type member uint8
+
+const (
+	memberNone member = iota
+	memberEventType
+	memberTimestamp
+	memberSession
+	memberRoute
+	memberTarget
+	memberMetadata
+	memberEnvironment
+	memberIdempotencyKey
+	memberTargetType
+	memberTargetID
+	memberTargetSelector
+	memberTargetTag
+	memberCount
+)
+
+// memberPaths are the members' places in an event.
+var memberPaths = [memberCount]string{
+	memberEventType: "eventType", memberTimestamp: "timestamp", memberSession: "sessionId", memberRoute: "route",
+	memberTarget: "target", memberMetadata: "metadata", memberEnvironment: "environment", memberIdempotencyKey: "idempotencyKey",
+	memberTargetType: "target.type", memberTargetID: "target.id", memberTargetSelector: "target.selector", memberTargetTag: "target.tagName",
 }
 
-// expect reports whether a value is of the kind, and refuses any other but
-// null.
-func (d *Decoder) expect(k kind, field string, v value) bool {
-	if v.kind != k && v.kind != kindNull {
-		d.refuse(field, RuleType)
+// member returns what name stands for in the object.
+func (o owner) member(name []byte) member {
+	if o == ownerEvent {
+		switch string(name) {
+		case "eventType":
+			return memberEventType
+		case "timestamp":
+			return memberTimestamp
+		case "sessionId":
+			return memberSession
+		case "route":
+			return memberRoute
+		case "target":
+			return memberTarget
+		case "metadata":
+			return memberMetadata
+		case "environment":
+			return memberEnvironment
+		case "idempotencyKey":
+			return memberIdempotencyKey
+		}
 	}
-	return v.kind == k
+	if o == ownerTarget {
+		switch string(name) {
+		case "type":
+			return memberTargetType
+		case "id":
+			return memberTargetID
+		case "selector":
+			return memberTargetSelector
+		case "tagName":
+			return memberTargetTag
+		}
+	}
+	return memberNone
+}
+
+// assign takes the value of a member, which is not null: it checks the type
+// and keeps what the pipeline needs.
+func (d *Decoder) assign(e *Event, m member, v value) {
+	want := kindString
+	if m == memberTarget || m == memberMetadata {
+		want = kindObject
+	}
+	if v.kind != want {
+		d.refuse(memberPaths[m], RuleType)
+		return
+	}
+	switch m {
+	case memberEventType:
+		d.oneLine(&e.Type, m, v)
+	case memberSession:
+		d.oneLine(&e.Session, m, v)
+	case memberRoute:
+		d.oneLine(&e.Route, m, v)
+	case memberTargetType:
+		d.oneLine(&e.TargetType, m, v)
+	case memberTimestamp:
+		d.sent = v.text
+		d.texts[len(d.texts)-1].known = true // validate takes nothing but a time
+	case memberIdempotencyKey:
+		if v.text.end > v.text.start {
+			e.IdempotencyKey = d.text(v.text)
+		}
+	}
 }
 
 // oneLine keeps a string that must be one line of text without control
 // characters.
-func (d *Decoder) oneLine(into *[]byte, field string, v value) {
-	if !d.expect(kindString, field, v) {
-		return
-	}
+func (d *Decoder) oneLine(into *[]byte, m member, v value) {
 	if rule := v.flags.lineRule(); rule != "" {
-		d.refuse(field, rule)
+		d.refuse(memberPaths[m], rule)
 		return
 	}
 	*into = d.text(v.text)

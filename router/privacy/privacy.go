@@ -131,7 +131,7 @@ const shortest = 6
 // Find returns the detectors that find something in text, other than by its
 // being a key.
 func Find(text []byte) (found Set) {
-	if len(text) < shortest {
+	if len(text) < shortest || isUUID(text) {
 		return 0
 	}
 	s := look(text)
@@ -157,6 +157,24 @@ func Find(text []byte) (found Set) {
 		found = found.With(PrivateKey)
 	}
 	return found
+}
+
+// isUUID reports whether text is a UUID, the form of most IDs. No detector finds
+// anything in one: its groups are neither a card's nor a phone's, and it goes on
+// where an account number would have to end.
+func isUUID(text []byte) bool {
+	if len(text) != 36 || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-' {
+		return false
+	}
+	hyphens := 0
+	for _, c := range text {
+		if c == '-' {
+			hyphens++
+		} else if !isDigit(c) && (c|0x20 < 'a' || c|0x20 > 'f') {
+			return false
+		}
+	}
+	return hyphens == 4
 }
 
 // signs are properties of a text that detectors need: without them they need

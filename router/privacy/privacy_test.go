@@ -171,6 +171,20 @@ func TestCardsFromTheirDefinition(t *testing.T) {
 	})
 }
 
+// What Find passes over because it is a UUID, no detector would find anything
+// in.
+func TestUUIDsHoldNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := []byte(rapid.StringMatching(`[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]{8}(-[0-9]{4}){3}-[0-9]{12}|[bdBDaAeE][eE][0-9]{6}(-[0-9]{4}){3}-[0-9]{12}`).Draw(t, "uuid"))
+		if !isUUID(text) {
+			t.Fatalf("%s is a UUID", text)
+		}
+		if hasEmail(text) || hasCard(text) || hasSSN(text) || hasPhone(text) || hasIBAN(text) || hasJWT(text) || hasBearer(text) || hasPrivateKey(text) {
+			t.Fatalf("something is found in %s", text)
+		}
+	})
+}
+
 func FuzzFind(f *testing.F) {
 	for _, text := range []string{"", "john@example.com", "4111 1111 1111 1111", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.x", "+1 (415) 555-2671", "bearer:", "-----BEGIN "} {
 		f.Add([]byte(text))
