@@ -6,10 +6,15 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
 
 	"forebay/router/auth"
 	"forebay/router/auth/file"
@@ -50,37 +55,52 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 		"- projct: shop\n":                     `line 1: unknown field "projct"; did you mean "project"?`,
 		good + "  key_sha25: x\n":              `line 3: unknown field "key_sha25"; did you mean "key_sha256"?`,
 		good + "  expires: x\n":                `did you mean "expires_at"?`,
-		"project: shop\n":                      "line 1: mapping was used where sequence is expected; a key file is a list",
+		"project: shop\n":                      "line 1: this is no list; a key file is a list of",
 		"- project: [\n":                       "line 1: ",
 		"- project: shop\n":                    `entry 1 (project "shop"): key_sha256 is missing`,
 		"- key_sha256: " + digestA + "\n":      "project is missing",
 		"- project: shop\n  key_sha256: abc\n": "64 hex digits, not 3",
 		"- project: shop\n  key_sha256: " + strings.Repeat("x", 64): "written in hex digits",
 		good + good:                              "entry 2 has the key_sha256 of entry 1",
-		good + "---\n" + good:                    "more than one YAML document",
-		good + "  burst: 1.5\n":                  "burst is 1.5",
+		good + "---\n" + good:                    "line 4: a second YAML document",
+		good + "  burst: 1.5\n":                  `burst is "1.5", must be a whole number`,
 		good + "  burst: -1\n":                   "burst is -1",
-		good + "  burst: 1e99\n":                 "burst is 1e+99",
-		good + "  burst: .nan\n":                 "burst is NaN",
-		good + "  requests_per_second: .nan\n":   "requests_per_second is NaN",
-		good + "  requests_per_second: .inf\n":   "requests_per_second is +Inf",
-		good + "  requests_per_second: many\n":   "line 3: cannot unmarshal",
+		good + "  burst: 1e99\n":                 `burst is "1e99", must be a whole number`,
+		good + "  burst: .nan\n":                 `burst is ".nan", must be a whole number`,
+		good + "  requests_per_second: .nan\n":   `requests_per_second is ".nan", must be a number`,
+		good + "  requests_per_second: .inf\n":   `requests_per_second is ".inf", must be a number`,
+		good + "  requests_per_second: many\n":   `line 3: requests_per_second is "many", must be a number`,
 		good + "  expires_at: tomorrow\n":        `expires_at is "tomorrow", must be a time like`,
 		good + "  revoked_at: 2026-01-01\n":      `revoked_at is "2026-01-01", must be a time like`,
 		good + "  origins: [shop.example]\n":     `origin "shop.example" must be scheme://host`,
 		good + "  origins: [https://a.b/c]\n":    "without a path",
-		good + "  strict: perhaps\n":             "line 3: ",
-		"- \n":                                   "key_sha256 is missing",
+		good + "  strict: perhaps\n":             `line 3: strict is "perhaps", must be true or false`,
+		"- \n":                                   "line 1: this entry has no fields",
+		"- text\n":                               "line 1: this entry has no fields",
+		good + "  burst: [1]\n":                  "line 3: burst must be a single value",
+		good + "  origins: https://a.example\n":  "line 3: origins must be a list",
+		good + "  origins: [[a]]\n":              "line 3: origins must be a list of texts",
+		good + "  burst: 1\n  burst: 2\n":        "line 4: ",
+		good + "  requests_per_second: NaN\n":    "requests_per_second is NaN",
+		good + "  unknown: {}\n":                 "unknown field",
+		"!!map " + good:                          "has a special meaning in YAML",
+		"- &a {project: *a}":                     "has a special meaning in YAML",
+		strings.Repeat("[", 1<<16):               "lists or fields within others",
+		strings.Repeat("{a: ", 1<<16):            "lists or fields within others",
+		strings.Repeat("- ", 1<<16):              "lists or fields within others",
+		strings.Repeat("a: ", 1<<16):             "lists or fields within others",
+		strings.Repeat("? ", 1<<16):              "has a special meaning in YAML",
+		strings.Repeat("#", file.MaxFileBytes+1): "than the 8388608 that a key file may have",
 		strings.Replace(good, "shop", "''", 1):   "project is missing",
 		strings.Replace(good, "shop", `"\0"`, 1): "without control characters",
 	} {
 		keys, err := file.Parse([]byte(text))
 		if err == nil {
-			t.Errorf("Parse(%q) = %v, want an error", text, keys)
+			t.Errorf("Parse(%.200q) = %v, want an error", text, keys)
 			continue
 		}
 		if got := err.Error(); !strings.Contains(got, want) || strings.Contains(got, "\n") {
-			t.Errorf("Parse(%q):\n got %s\nwant %s", text, got, want)
+			t.Errorf("Parse(%.200q):\n got %s\nwant %s", text, got, want)
 		}
 	}
 }
@@ -182,6 +202,38 @@ func TestStoreWorksOnEveryKindOfFile(t *testing.T) {
 			}
 			if keys, err := store.List(ctx); err != nil || len(keys) != given+4 {
 				t.Fatalf("%d keys, %v; want %d", len(keys), err, given+4)
+			}
+		})
+	}
+}
+
+// TestStoreKeepsEveryProjectName creates keys under names with everything in them
+// that means something in YAML or JSON.
+func TestStoreKeepsEveryProjectName(t *testing.T) {
+	name := rapid.Custom(func(rt *rapid.T) string {
+		runes := rapid.SliceOfN(rapid.OneOf(rapid.SampledFrom([]rune("#:-?&*!|>'\"%@`{}[], \\~=<0x1eENnul_.")), rapid.Rune()), 1, 20).Draw(rt, "runes")
+		return string(slices.DeleteFunc(runes, func(r rune) bool { return unicode.IsControl(r) || !utf8.ValidRune(r) }))
+	}).Filter(func(name string) bool { return name != "" })
+	for _, start := range []string{"[]", "", "# ours\n- project: first\n  key_sha256: " + digestA + "\n"} {
+		rapid.Check(t, func(rt *rapid.T) {
+			path := filepath.Join(t.TempDir(), "keys")
+			if err := os.WriteFile(path, []byte(start), 0o644); err != nil {
+				rt.Fatal(err)
+			}
+			store, names := file.NewStore(path), rapid.SliceOfN(name, 1, 3).Draw(rt, "names")
+			for _, name := range names {
+				if err := store.Create(t.Context(), newKey(name)); err != nil {
+					rt.Fatalf("Create for project %q: %v", name, err)
+				}
+			}
+			keys, err := store.List(t.Context())
+			if err != nil || len(keys) < len(names) {
+				rt.Fatalf("List: %d keys, %v", len(keys), err)
+			}
+			for i, key := range keys[len(keys)-len(names):] {
+				if key.Project != names[i] {
+					rt.Fatalf("project %q reads as %q", names[i], key.Project)
+				}
 			}
 		})
 	}

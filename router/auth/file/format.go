@@ -1,36 +1,28 @@
 package file
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"math"
-	"reflect"
-	"slices"
-	"strings"
 	"time"
-
-	"github.com/goccy/go-yaml"
 
 	"forebay/router/auth"
 )
 
-// MaxFileBytes is the largest key file that is read.
-const MaxFileBytes = 64 << 20
+// MaxFileBytes is the largest key file that is read: some 40,000 keys. More of
+// them belong into PostgreSQL.
+const MaxFileBytes = 8 << 20
 
-// entry is a key as it stands in the file. Numbers and times are read in forms
-// that hold anything, since the YAML library rounds and zeroes what does not fit.
+// entry is a key as it stands in the file.
 type entry struct {
-	Project           string   `yaml:"project" json:"project"`
-	KeySHA256         string   `yaml:"key_sha256" json:"key_sha256"`
-	RequestsPerSecond float64  `yaml:"requests_per_second,omitempty" json:"requests_per_second,omitempty"`
-	Burst             float64  `yaml:"burst,omitempty" json:"burst,omitempty"`
-	Strict            bool     `yaml:"strict,omitempty" json:"strict,omitempty"`
-	Origins           []string `yaml:"origins,omitempty" json:"origins,omitempty"`
-	ExpiresAt         string   `yaml:"expires_at,omitempty" json:"expires_at,omitempty"`
-	RevokedAt         string   `yaml:"revoked_at,omitempty" json:"revoked_at,omitempty"`
+	Project           string   `json:"project"`
+	KeySHA256         string   `json:"key_sha256"`
+	RequestsPerSecond float64  `json:"requests_per_second,omitempty"`
+	Burst             int      `json:"burst,omitempty"`
+	Strict            bool     `json:"strict,omitempty"`
+	Origins           []string `json:"origins,omitempty"`
+	ExpiresAt         string   `json:"expires_at,omitempty"`
+	RevokedAt         string   `json:"revoked_at,omitempty"`
 }
 
 // Parse reads the text of a key file. The error names the line or the entry, and
@@ -42,9 +34,6 @@ func Parse(text []byte) ([]auth.Key, error) {
 	entries, err := decode(text)
 	if err != nil {
 		return nil, err
-	}
-	if len(entries) > auth.MaxKeys {
-		return nil, fmt.Errorf("%d keys are more than the %d that a node takes", len(entries), auth.MaxKeys)
 	}
 	keys := make([]auth.Key, 0, len(entries))
 	seen := make(map[auth.Digest]int, len(entries))
@@ -62,42 +51,6 @@ func Parse(text []byte) ([]auth.Key, error) {
 	return keys, nil
 }
 
-func decode(text []byte) ([]entry, error) {
-	decoder := yaml.NewDecoder(bytes.NewReader(text), yaml.DisallowUnknownField())
-	var entries []entry
-	if err := decoder.Decode(&entries); errors.Is(err, io.EOF) {
-		return nil, nil
-	} else if err != nil {
-		return nil, describe(err)
-	}
-	var more any
-	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) {
-		return nil, errors.New("the file holds more than one YAML document: put all keys into one list")
-	}
-	return entries, nil
-}
-
-// describe makes one line of the library's errors, which quote the file.
-func describe(err error) error {
-	var syntax yaml.Error
-	if !errors.As(err, &syntax) {
-		return fmt.Errorf("read the list of keys: %w", err)
-	}
-	line := 0
-	if token := syntax.GetToken(); token != nil && token.Position != nil {
-		line = token.Position.Line
-	}
-	var unknown *yaml.UnknownFieldError
-	if errors.As(err, &unknown) && unknown.Token != nil {
-		return fmt.Errorf("line %d: unknown field %q; did you mean %q?", line, unknown.Token.Value, nearestField(unknown.Token.Value))
-	}
-	var kind *yaml.UnexpectedNodeTypeError
-	if errors.As(err, &kind) {
-		return fmt.Errorf("line %d: %s; a key file is a list of {project, key_sha256, …}", line, syntax.GetMessage())
-	}
-	return fmt.Errorf("line %d: %s", line, syntax.GetMessage())
-}
-
 func (e entry) key() (auth.Key, error) {
 	if e.KeySHA256 == "" {
 		return auth.Key{}, errors.New("key_sha256 is missing")
@@ -106,12 +59,9 @@ func (e entry) key() (auth.Key, error) {
 	if err != nil {
 		return auth.Key{}, fmt.Errorf("key_sha256: %w", err)
 	}
-	if e.Burst != math.Trunc(e.Burst) || math.Abs(e.Burst) > auth.MaxBurst {
-		return auth.Key{}, fmt.Errorf("burst is %v, must be a whole number from 0 (the default) to %d", e.Burst, auth.MaxBurst)
-	}
 	key := auth.Key{
 		ID: digest.ID(), Digest: digest, Project: e.Project,
-		RequestsPerSecond: e.RequestsPerSecond, Burst: int(e.Burst),
+		RequestsPerSecond: e.RequestsPerSecond, Burst: e.Burst,
 		Strict: e.Strict, Origins: e.Origins,
 	}
 	if key.ExpiresAt, err = parseTime("expires_at", e.ExpiresAt); err != nil {
@@ -137,7 +87,7 @@ func parseTime(field, text string) (time.Time, error) {
 func entryOf(key auth.Key) entry {
 	return entry{
 		Project: key.Project, KeySHA256: key.Digest.String(),
-		RequestsPerSecond: key.RequestsPerSecond, Burst: float64(key.Burst),
+		RequestsPerSecond: key.RequestsPerSecond, Burst: key.Burst,
 		Strict: key.Strict, Origins: key.Origins,
 		ExpiresAt: formatTime(key.ExpiresAt), RevokedAt: formatTime(key.RevokedAt),
 	}
@@ -152,40 +102,3 @@ func formatTime(t time.Time) string {
 
 // isJSON tells a file that has to stay JSON from one that has to stay YAML.
 func isJSON(text []byte) bool { return json.Valid(text) }
-
-// fields are the names that an entry may have.
-func fields() []string {
-	var names []string
-	for field := range reflect.TypeFor[entry]().Fields() {
-		name, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
-		names = append(names, name)
-	}
-	return names
-}
-
-// nearestField is the known name that takes the fewest edits to reach.
-func nearestField(name string) string {
-	return slices.MinFunc(fields(), func(a, b string) int {
-		return editDistance(name, a) - editDistance(name, b)
-	})
-}
-
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
-}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -27,6 +28,9 @@ func render(text []byte, before, after []auth.Key) ([]byte, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if len(edited) > MaxFileBytes {
+		return nil, fmt.Errorf("it would be larger than %d MiB; keep so many keys in PostgreSQL", MaxFileBytes>>20)
 	}
 	if got, err := Parse(edited); err != nil || !slices.EqualFunc(got, after, sameKey) {
 		return nil, errors.New("it is laid out in a way that cannot be edited: write it as a list with a line for each field, or edit it by hand")
@@ -98,15 +102,50 @@ func setField(tree *ast.File, index int, name, old, changed string) error {
 	return edit(at, tree, strings.NewReader(value))
 }
 
+// marshalYAML writes texts in quotes always: the library leaves them out where
+// they are needed.
 func marshalYAML(keys []auth.Key) ([]byte, error) {
-	if len(keys) == 0 {
-		return nil, nil
+	var out bytes.Buffer
+	for _, key := range keys {
+		e := entryOf(key)
+		project, err := quote(e.Project)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(&out, "- project: %s\n  key_sha256: %q\n", project, e.KeySHA256)
+		if e.RequestsPerSecond != 0 {
+			fmt.Fprintf(&out, "  requests_per_second: %s\n", strconv.FormatFloat(e.RequestsPerSecond, 'f', -1, 64))
+		}
+		if e.Burst != 0 {
+			fmt.Fprintf(&out, "  burst: %d\n", e.Burst)
+		}
+		if e.Strict {
+			out.WriteString("  strict: true\n")
+		}
+		if len(e.Origins) > 0 {
+			origins, err := quote(e.Origins)
+			if err != nil {
+				return nil, err
+			}
+			fmt.Fprintf(&out, "  origins: %s\n", origins)
+		}
+		if e.ExpiresAt != "" {
+			fmt.Fprintf(&out, "  expires_at: %s\n", e.ExpiresAt)
+		}
+		if e.RevokedAt != "" {
+			fmt.Fprintf(&out, "  revoked_at: %s\n", e.RevokedAt)
+		}
 	}
-	entries := make([]entry, len(keys))
-	for i, key := range keys {
-		entries[i] = entryOf(key)
-	}
-	return yaml.MarshalWithOptions(entries, yaml.IndentSequence(true), yaml.AutoInt())
+	return out.Bytes(), nil
+}
+
+// quote writes a text or a list of texts so that both YAML and JSON read it.
+func quote(value any) (string, error) {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(value)
+	return strings.TrimSuffix(out.String(), "\n"), err
 }
 
 func sameKey(a, b auth.Key) bool {

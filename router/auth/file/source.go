@@ -22,7 +22,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -170,7 +169,7 @@ func readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	if text.Len() > MaxFileBytes {
-		return nil, errors.New("it is larger than 64 MiB")
+		return nil, fmt.Errorf("%s is larger than %d MiB; keep so many keys in PostgreSQL", path, MaxFileBytes>>20)
 	}
 	return text.Bytes(), nil
 }
