@@ -46,7 +46,7 @@ func (r *run) send(l *lane) {
 	j := job{lane: l, retry: l.failures > 0, request: request{
 		id: l.id, project: l.key.project, session: l.key.session, epoch: r.feed.Epoch(),
 		events: l.queue[:n:n],
-		gaps:   r.gaps.pending(l.id, l.first(), r.feed.Fill()),
+		gaps:   r.gaps.pending(l.id, r.decided(l)),
 		replay: l.first() <= r.reach.Replay, fill: r.feed.Fill(),
 	}}
 	r.inFlight++
@@ -54,6 +54,15 @@ func (r *run) send(l *lane) {
 		r.retrying++
 	}
 	r.jobs <- j
+}
+
+// decided is the seq below which all of a session is delivered or buried, in
+// this epoch or before the place where it began.
+func (r *run) decided(l *lane) uint64 {
+	if r.feed.Fill() {
+		return max(r.feed.Start(), r.marks.bySess[l.id].Seq+1)
+	}
+	return l.first()
 }
 
 // finish acts upon what became of a request.
@@ -100,11 +109,9 @@ func (r *run) accepted(done result, now time.Time) {
 		r.feed.Report(nil)
 	}
 	l.accept(r.o.RequestEvents)
+	r.gaps.acknowledged(l.id, done.request.gaps, events)
 	if r.feed.Fill() {
-		r.gaps.acknowledged(l.id, done.request.gaps, events)
 		r.release(l.id)
-	} else {
-		r.gaps.acknowledged(l.id, done.request.gaps, nil)
 	}
 	r.drop(l, len(events), now)
 }

@@ -27,7 +27,6 @@ const (
 
 // gap is the seqs a session did not get and has not been told of.
 type gap struct {
-	Epoch  uint64        `json:"epoch"`
 	Ranges header.Ranges `json:"ranges"`
 	At     time.Time     `json:"at"`
 }
@@ -40,8 +39,6 @@ type lost struct {
 
 // gaps are the announcements that have not been acknowledged.
 type gaps struct {
-	epoch   uint64
-	fill    bool // the feed is a fill: what an epoch changes is left to its own feed
 	bySess  map[header.SessionID]gap
 	changed map[header.SessionID]struct{}
 	lost    []lost
@@ -49,13 +46,12 @@ type gaps struct {
 	news    bool          // lost is not in the state as it is here
 }
 
-func newGaps(epoch uint64, fill bool) *gaps {
-	return &gaps{epoch: epoch, fill: fill, bySess: map[header.SessionID]gap{}, changed: map[header.SessionID]struct{}{}}
+func newGaps() *gaps {
+	return &gaps{bySess: map[header.SessionID]gap{}, changed: map[header.SessionID]struct{}{}}
 }
 
-// load reads one saved gap. One of an earlier epoch is kept as far as it is
-// below start, from where events come anew.
-func (g *gaps) load(key string, value []byte, start uint64, now time.Time) error {
+// load reads one saved gap.
+func (g *gaps) load(key string, value []byte, now time.Time) error {
 	id, err := header.ParseSessionID(strings.TrimPrefix(key, gapPrefix))
 	if err != nil {
 		return fmt.Errorf("saved gap %q: %w", key, err)
@@ -63,10 +59,6 @@ func (g *gaps) load(key string, value []byte, start uint64, now time.Time) error
 	var saved gap
 	if err := json.Unmarshal(value, &saved); err != nil {
 		return fmt.Errorf("saved gap %q: %w", key, err)
-	}
-	if saved.Epoch != g.epoch && !g.fill {
-		saved.Epoch, saved.Ranges = g.epoch, saved.Ranges.Below(start)
-		g.changed[id] = struct{}{}
 	}
 	if now.Sub(saved.At) > forgetGapsAge {
 		saved.Ranges = nil
@@ -110,11 +102,7 @@ func (g *gaps) expire(now time.Time) {
 // with is a session's gaps with those of events added, which it will be told
 // with its next request.
 func (g *gaps) with(id header.SessionID, events []event, now time.Time) gap {
-	old, ok := g.bySess[id]
-	k := gap{Epoch: g.epoch, Ranges: old.Ranges.Clone(), At: now.UTC()}
-	if ok {
-		k.Epoch = old.Epoch
-	}
+	k := gap{Ranges: g.bySess[id].Ranges.Clone(), At: now.UTC()}
 	for _, e := range events {
 		k.Ranges = k.Ranges.Add(e.seq, e.seq)
 	}
@@ -122,22 +110,18 @@ func (g *gaps) with(id header.SessionID, events []event, now time.Time) gap {
 	return k
 }
 
-// pending is what a session has to be told with a request that begins at
-// first; for a fill, all of it.
-func (g *gaps) pending(id header.SessionID, first uint64, fill bool) header.Ranges {
-	own := g.bySess[id].Ranges
-	if fill {
-		return own.Clone()
-	}
-	told := own.Below(first)
+// pending is what a session has to be told before anything that is not below
+// first. What lies above it comes anew after a rewind, or will be told then.
+func (g *gaps) pending(id header.SessionID, first uint64) header.Ranges {
+	told := g.bySess[id].Ranges.Below(first)
 	for _, l := range g.ranges.Below(first) {
 		told = told.Add(l.First, l.Last)
 	}
 	return told.Join(maxGapRanges)
 }
 
-// acknowledged takes off what a session has been told, and what was filled.
-func (g *gaps) acknowledged(id header.SessionID, told header.Ranges, filled []event) {
+// acknowledged takes off what a session has been told, and what it got.
+func (g *gaps) acknowledged(id header.SessionID, told header.Ranges, got []event) {
 	old, ok := g.bySess[id]
 	if !ok {
 		return
@@ -146,7 +130,7 @@ func (g *gaps) acknowledged(id header.SessionID, told header.Ranges, filled []ev
 	if len(told) > 0 {
 		left = left.From(told[len(told)-1].Last + 1)
 	}
-	for _, e := range filled {
+	for _, e := range got {
 		left = left.Remove(e.seq)
 	}
 	old.Ranges = left

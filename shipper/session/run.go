@@ -103,7 +103,7 @@ func newRun(s *Sink, feed *shipper.Feed) (*run, error) {
 		commits: make(chan commit, 1), committed: make(chan error, 1),
 		lanes: map[laneKey]*lane{}, breaker: newBreaker(s.opts.Lanes, time.Now()),
 		refused: map[header.SessionID]struct{}{},
-		marks:   newMarks(feed.Epoch()), gaps: newGaps(feed.Epoch(), feed.Fill()), troubles: newTroubles(),
+		marks:   newMarks(feed.Epoch()), gaps: newGaps(), troubles: newTroubles(),
 		unsure: true, next: feed.Start(), position: feed.Start(),
 	}
 	return r, r.load()
@@ -113,7 +113,7 @@ func newRun(s *Sink, feed *shipper.Feed) (*run, error) {
 func (r *run) load() error {
 	now := time.Now()
 	err := r.feed.Load(gapPrefix, func(key string, value []byte) error {
-		return r.gaps.load(key, value, r.feed.Start(), now)
+		return r.gaps.load(key, value, now)
 	})
 	if err != nil {
 		return err

@@ -66,6 +66,7 @@ func (m Mark) Apply(d Delivery) (Mark, Delivery, error) {
 		case fill && seq > m.Seq: // of a session that is new here: there is no order to keep
 		case !fill && seq > m.Seq:
 			m.Seq = seq
+			m.Gaps = m.Gaps.Remove(seq) // of an epoch before
 		default:
 			continue // a repeat
 		}
@@ -80,11 +81,12 @@ func (m Mark) Apply(d Delivery) (Mark, Delivery, error) {
 }
 
 // reset starts a new epoch: what the request names first, and all after it,
-// comes anew. Gaps before it are as open as they were.
+// comes anew. Gaps stay open until their events come: the epoch may end
+// before it has come that far.
 func (m Mark) reset(d Delivery) Mark {
 	first := d.Seqs[0]
 	if len(d.Gaps) > 0 {
 		first = d.Gaps[0].First
 	}
-	return Mark{Epoch: d.Epoch, Seq: first - 1, Gaps: m.Gaps.Below(first)}
+	return Mark{Epoch: d.Epoch, Seq: first - 1, Gaps: m.Gaps}
 }
