@@ -17,11 +17,17 @@ help: ## list these targets
 build: ## build bin/forebay and bin/forebay-load, static and without cgo
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/forebay ./cmd/forebay-load
 
+# On a terminal the demo runs in a process group of its own, so that Ctrl-C, which is how it ends, does not reach make
+# and the demo's status is make's. Elsewhere it takes the place of the recipe's shell, to be sent what make is sent.
+run_demo = if [ -t 0 ]; then set -m; bin/demo $(1); exit $$?; else exec bin/demo $(1); fi
+
 demo: build ## run a node with everything embedded and watch sample events pass through it
-	go run ./cmd/internal/demo
+	@go build -o bin/demo ./cmd/internal/demo
+	@$(call run_demo)
 
 demo-full: build deps-if-root ## the same with real ClickHouse, PostgreSQL and a Session Manager process
-	go run ./cmd/internal/demo --full
+	@go build -o bin/demo ./cmd/internal/demo
+	@$(call run_demo,--full)
 
 test: deps-if-root ## run all tests under the race detector
 	@# Compiled here, so that no test waits for it on a machine that has built nothing yet.
