@@ -84,16 +84,19 @@ func (p *buffers) readBody(src io.Reader, wireBytes, keepBytes int) (body *buffe
 			refusal = event.Refusal{Reason: event.Overloaded, Rule: ruleBytes}
 		}
 	}
-	var discard [1024]byte
+	var discard []byte // made when first needed
 	for total := 0; ; {
 		if body != nil && len(body.b) == cap(body.b) {
 			if body = p.grow(body); body == nil {
 				refusal = event.Refusal{Reason: event.Overloaded, Rule: ruleBytes}
 			}
 		}
-		into := discard[:]
+		into := discard
 		if body != nil {
 			into = body.b[len(body.b):cap(body.b)]
+		} else if discard == nil {
+			discard = make([]byte, smallestBuffer)
+			into = discard
 		}
 		n, err := src.Read(into[:min(len(into), wireBytes+1-total)])
 		total += n

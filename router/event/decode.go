@@ -93,7 +93,7 @@ func (d *Decoder) envelope() Refusal {
 		name, refusal := d.memberName()
 		if !refusal.Refused() {
 			hasEvents = hasEvents || string(name) == "events"
-			refusal = d.member(string(name))
+			refusal = d.member(name)
 		}
 		if refusal.Refused() {
 			return refusal
@@ -145,16 +145,16 @@ func (d *Decoder) memberName() ([]byte, Refusal) {
 
 // member reads the value of a member of the envelope. What it does not know it
 // steps over: it is not stored.
-func (d *Decoder) member(name string) Refusal {
-	switch name {
+func (d *Decoder) member(name []byte) Refusal {
+	switch string(name) {
 	case "events":
 		return d.events()
 	case "api_key":
-		return d.meta(&d.batch.APIKey, name)
+		return d.meta(&d.batch.APIKey, "api_key")
 	case "sdk_version":
-		return d.meta(&d.batch.SDKVersion, name)
+		return d.meta(&d.batch.SDKVersion, "sdk_version")
 	case "app_id":
-		return d.meta(&d.batch.AppID, name)
+		return d.meta(&d.batch.AppID, "app_id")
 	}
 	if !d.skip() {
 		return errSyntax
