@@ -3,6 +3,7 @@ package file_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -42,7 +43,7 @@ func TestParseReadsYAMLAndJSON(t *testing.T) {
 			t.Errorf("%s: read as %+v", name, k)
 		}
 	}
-	for _, empty := range []string{"", "\n", "# nothing yet\n", "[]", "---\n"} {
+	for _, empty := range []string{"null", "", "\n", "# nothing yet\n", "[]", "---\n"} {
 		if keys, err := file.Parse([]byte(empty)); err != nil || len(keys) != 0 {
 			t.Errorf("Parse(%q) = %v, %v; want no keys", empty, keys, err)
 		}
@@ -61,38 +62,50 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 		"- key_sha256: " + digestA + "\n":      "project is missing",
 		"- project: shop\n  key_sha256: abc\n": "64 hex digits, not 3",
 		"- project: shop\n  key_sha256: " + strings.Repeat("x", 64): "written in hex digits",
-		good + good:                              "entry 2 has the key_sha256 of entry 1",
-		good + "---\n" + good:                    "line 4: a second YAML document",
-		good + "  burst: 1.5\n":                  `burst is "1.5", must be a whole number`,
-		good + "  burst: -1\n":                   "burst is -1",
-		good + "  burst: 1e99\n":                 `burst is "1e99", must be a whole number`,
-		good + "  burst: .nan\n":                 `burst is ".nan", must be a whole number`,
-		good + "  requests_per_second: .nan\n":   `requests_per_second is ".nan", must be a number`,
-		good + "  requests_per_second: .inf\n":   `requests_per_second is ".inf", must be a number`,
-		good + "  requests_per_second: many\n":   `line 3: requests_per_second is "many", must be a number`,
-		good + "  expires_at: tomorrow\n":        `expires_at is "tomorrow", must be a time like`,
-		good + "  revoked_at: 2026-01-01\n":      `revoked_at is "2026-01-01", must be a time like`,
-		good + "  origins: [shop.example]\n":     `origin "shop.example" must be scheme://host`,
-		good + "  origins: [https://a.b/c]\n":    "without a path",
-		good + "  strict: perhaps\n":             `line 3: strict is "perhaps", must be true or false`,
-		"- \n":                                   "line 1: this entry has no fields",
-		"- text\n":                               "line 1: this entry has no fields",
-		good + "  burst: [1]\n":                  "line 3: burst must be a single value",
-		good + "  origins: https://a.example\n":  "line 3: origins must be a list",
-		good + "  origins: [[a]]\n":              "line 3: origins must be a list of texts",
-		good + "  burst: 1\n  burst: 2\n":        "line 4: ",
-		good + "  requests_per_second: NaN\n":    "requests_per_second is NaN",
-		good + "  unknown: {}\n":                 "unknown field",
-		"!!map " + good:                          "has a special meaning in YAML",
-		"- &a {project: *a}":                     "has a special meaning in YAML",
-		strings.Repeat("[", 1<<16):               "lists or fields within others",
-		strings.Repeat("{a: ", 1<<16):            "lists or fields within others",
-		strings.Repeat("- ", 1<<16):              "lists or fields within others",
-		strings.Repeat("a: ", 1<<16):             "lists or fields within others",
-		strings.Repeat("? ", 1<<16):              "has a special meaning in YAML",
-		strings.Repeat("#", file.MaxFileBytes+1): "than the 8388608 that a key file may have",
-		strings.Replace(good, "shop", "''", 1):   "project is missing",
-		strings.Replace(good, "shop", `"\0"`, 1): "without control characters",
+		good + good:                             "entry 2 has the key_sha256 of entry 1",
+		good + "---\n" + good:                   "line 4: a second YAML document",
+		good + "  burst: 1.5\n":                 `burst is "1.5", must be a whole number`,
+		good + "  burst: -1\n":                  "burst is -1",
+		good + "  burst: 1e99\n":                `burst is "1e99", must be a whole number`,
+		good + "  burst: .nan\n":                `burst is ".nan", must be a whole number`,
+		good + "  requests_per_second: .nan\n":  `requests_per_second is ".nan", must be a number`,
+		good + "  requests_per_second: .inf\n":  `requests_per_second is ".inf", must be a number`,
+		good + "  requests_per_second: many\n":  `line 3: requests_per_second is "many", must be a number`,
+		good + "  expires_at: tomorrow\n":       `expires_at is "tomorrow", must be a time like`,
+		good + "  revoked_at: 2026-01-01\n":     `revoked_at is "2026-01-01", must be a time like`,
+		good + "  origins: [shop.example]\n":    `origin "shop.example" must be scheme://host`,
+		good + "  origins: [https://a.b/c]\n":   "without a path",
+		good + "  strict: perhaps\n":            `line 3: strict is "perhaps", must be true or false`,
+		"- \n":                                  "line 1: this entry has no fields",
+		"- text\n":                              "line 1: this entry has no fields",
+		good + "  burst: [1]\n":                 "line 3: burst must be a single value",
+		good + "  origins: https://a.example\n": "line 3: origins must be a list of texts",
+		good + "  origins: [[a]]\n":             "line 3: origins must be a list of texts",
+		good + "  burst: 1\n  burst: 2\n":       "line 4: ",
+		good + "  requests_per_second: NaN\n":   "requests_per_second is NaN",
+		good + "  unknown: {}\n":                "unknown field",
+		`{"project":"shop"}`:                    "line 1: this is no list",
+		`[1]`:                                   "line 1: this entry has no fields",
+		"[{},\n[]]":                             "line 2: this entry has no fields",
+		"[{\"Project\":\"shop\"}]":              `line 1: unknown field "Project"; did you mean "project"?`,
+		"[\n{\"burst\":1,\n\"burst\":2}]":       "line 3: burst is there twice",
+		`[{"burst":1.5}]`:                       `burst is "1.5", must be a whole number`,
+		`[{"burst":"many"}]`:                    `burst is "many", must be a whole number`,
+		`[{"strict":[true]}]`:                   "strict must be a single value",
+		`[{"origins":{"a":1}}]`:                 "origins must be a list of texts",
+		`[{"origins":[["a"]]}]`:                 "origins must be a list of texts",
+		`[{"expires_at":"tomorrow","key_sha256":"` + digestA + `"}]`: `expires_at is "tomorrow"`,
+		"# " + strings.Repeat("x", 8<<20):                            "write so many keys as JSON",
+		"!!map " + good:                                              "has a special meaning in YAML",
+		"- &a {project: *a}":                                         "has a special meaning in YAML",
+		strings.Repeat("[", 1<<16):                                   "lists or fields within others",
+		strings.Repeat("{a: ", 1<<16):                                "lists or fields within others",
+		strings.Repeat("- ", 1<<16):                                  "lists or fields within others",
+		strings.Repeat("a: ", 1<<16):                                 "lists or fields within others",
+		strings.Repeat("? ", 1<<16):                                  "has a special meaning in YAML",
+		strings.Repeat("#", file.MaxFileBytes+1):                     "than the 67108864 that a key file may have",
+		strings.Replace(good, "shop", "''", 1):                       "project is missing",
+		strings.Replace(good, "shop", `"\0"`, 1):                     "without control characters",
 	} {
 		keys, err := file.Parse([]byte(text))
 		if err == nil {
@@ -275,6 +288,24 @@ func TestStoreChangesAtTheSameTimeAllCount(t *testing.T) {
 	left, err := os.ReadDir(filepath.Dir(path))
 	if err != nil || len(left) != 1 {
 		t.Fatalf("files left behind: %v, %v", left, err)
+	}
+}
+
+// BenchmarkParse reads a hundred thousand keys, as an import does.
+func BenchmarkParse(b *testing.B) {
+	var text strings.Builder
+	for i := range 100_000 {
+		separator := ","
+		if i == 0 {
+			separator = "["
+		}
+		fmt.Fprintf(&text, `%s{"project":"shop","key_sha256":"%064x","burst":20,"origins":["https://a.example"]}`, separator, i+1)
+	}
+	text.WriteString("]")
+	for b.Loop() {
+		if keys, err := file.Parse([]byte(text.String())); err != nil || len(keys) != 100_000 {
+			b.Fatal(len(keys), err)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package file
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -9,9 +8,9 @@ import (
 	"forebay/router/auth"
 )
 
-// MaxFileBytes is the largest key file that is read: some 40,000 keys. More of
-// them belong into PostgreSQL.
-const MaxFileBytes = 8 << 20
+// MaxFileBytes is the largest key file that is read: some 300,000 keys in JSON.
+// Of YAML it may be 8 MiB, some 40,000 keys.
+const MaxFileBytes = 64 << 20
 
 // entry is a key as it stands in the file.
 type entry struct {
@@ -99,6 +98,3 @@ func formatTime(t time.Time) string {
 	}
 	return t.UTC().Format(time.RFC3339Nano)
 }
-
-// isJSON tells a file that has to stay JSON from one that has to stay YAML.
-func isJSON(text []byte) bool { return json.Valid(text) }

@@ -29,8 +29,8 @@ func render(text []byte, before, after []auth.Key) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(edited) > MaxFileBytes {
-		return nil, fmt.Errorf("it would be larger than %d MiB; keep so many keys in PostgreSQL", MaxFileBytes>>20)
+	if len(edited) > MaxFileBytes || !isJSON(edited) && len(edited) > maxYAMLBytes {
+		return nil, errors.New("it would be larger than is read: keep so many keys in PostgreSQL")
 	}
 	if got, err := Parse(edited); err != nil || !slices.EqualFunc(got, after, sameKey) {
 		return nil, errors.New("it is laid out in a way that cannot be edited: write it as a list with a line for each field, or edit it by hand")
@@ -43,8 +43,12 @@ func renderJSON(keys []auth.Key) ([]byte, error) {
 	for i, key := range keys {
 		entries[i] = entryOf(key)
 	}
-	text, err := json.MarshalIndent(entries, "", "  ")
-	return append(text, '\n'), err
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	err := encoder.Encode(entries)
+	return out.Bytes(), err
 }
 
 // renderYAML edits the syntax tree, so that comments stay.
