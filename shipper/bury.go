@@ -2,6 +2,7 @@ package shipper
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -115,8 +116,13 @@ func (c *Cursor) changeDead(put []DeadLetter, drop []uint64, commit func([]Write
 	return nil
 }
 
-// landfill refuses to bury when too much has been buried lately.
+// landfill refuses to bury when too much has been refused lately. Letters that
+// are only queued do not count.
 func (c *Cursor) landfill(letters []DeadLetter) error {
+	letters = slices.DeleteFunc(slices.Clone(letters), func(d DeadLetter) bool { return d.Queued })
+	if len(letters) == 0 {
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	newest := letters[len(letters)-1].Seq

@@ -24,6 +24,10 @@ type DeadLetter struct {
 	Attempts   int       `json:"attempts"`
 	BuriedAt   time.Time `json:"buried_at"`
 	Requeued   bool      `json:"requeued,omitempty"` // waits to be delivered once more
+
+	// Queued says that nobody refused the event: it stands in line because
+	// what it belongs to has failed for too long to hold up all else.
+	Queued bool `json:"queued,omitempty"`
 }
 
 // NewDeadLetter fills a letter from the event it is about; the feed adds the

@@ -19,6 +19,9 @@ func (r *run) tooOld(l *lane, now time.Time) bool {
 	return now.Sub(l.since)-down > r.o.ParkedMaxAge
 }
 
+// queues says whether a lane's events go to the dead letters without a try.
+func (r *run) queues(l *lane) bool { return r.troubles.isAside(l.id) && !r.feed.Fill() }
+
 // setAside queues the session's events in the dead letters, these and those
 // to come, until it is released.
 func (r *run) setAside(l *lane, now time.Time) {

@@ -67,7 +67,7 @@ func (r *run) open(l *lane, now time.Time) {
 
 // enqueue lets a lane have its turn.
 func (r *run) enqueue(l *lane) {
-	if r.troubles.isAside(l.id) && !r.feed.Fill() {
+	if r.queues(l) {
 		r.bury(l, min(len(l.queue), maxLetters), asideReason(r.troubles.aside[l.id]))
 		return
 	}

@@ -77,7 +77,9 @@ func (r *run) burial(now time.Time) commit {
 		r.burying = r.burying[1:]
 		events := l.queue[:l.letters]
 		for _, e := range events {
-			c.letters = append(c.letters, l.letter(e, l.reason, l.tries))
+			d := l.letter(e, l.reason, l.tries)
+			d.Queued = r.queues(l)
+			c.letters = append(c.letters, d)
 		}
 		c.writes = append(c.writes, r.gaps.with(l.id, events, now).write(l.id))
 		if !r.feed.Fill() {
