@@ -47,6 +47,9 @@ type block struct {
 	digests []uint64
 }
 
+// pass waits in the time of a synctest bubble, which costs none.
+func pass(milliseconds int) { <-time.After(time.Duration(milliseconds) * time.Millisecond) }
+
 // history is a log with all that was answered to senders, for the checks.
 type history struct {
 	window     time.Duration
@@ -65,7 +68,7 @@ func (h *history) fault(format string, args ...any) {
 
 // append is the log: durable when it returns nil.
 func (h *history) append(r request, digests []uint64) error {
-	time.Sleep(time.Duration(r.Takes) * time.Millisecond)
+	pass(r.Takes)
 	if r.Fails {
 		return errors.New("disk")
 	}
@@ -132,7 +135,7 @@ func (h *history) run(l life) {
 	w.Loaded()
 	var senders sync.WaitGroup
 	for _, r := range l.Requests {
-		time.Sleep(time.Duration(r.After) * time.Millisecond)
+		pass(r.After)
 		senders.Go(func() { h.send(w, r) })
 	}
 	senders.Wait()
@@ -184,12 +187,12 @@ func TestRepeatsDuringARebuildAreCounted(t *testing.T) {
 			var busy sync.WaitGroup
 			busy.Go(func() {
 				for i, b := range old {
-					time.Sleep(time.Duration(pauses[i]) * time.Millisecond)
+					pass(pauses[i])
 					w.Load(b.at, b.digests)
 				}
 			})
 			for _, r := range during.Requests {
-				time.Sleep(time.Duration(r.After) * time.Millisecond)
+				pass(r.After)
 				busy.Go(func() { h.send(w, r) })
 			}
 			busy.Wait()
@@ -248,7 +251,7 @@ func compareWithList(maxKeys int, steps []step) (fault string) {
 	var loaded, live []listed
 	var retained, lastLoad time.Time
 	for n, s := range steps {
-		time.Sleep(time.Duration(s.Pause) * time.Millisecond)
+		pass(s.Pause)
 		oldest := time.Now().Add(-window)
 		if retained.After(oldest) {
 			oldest = retained
