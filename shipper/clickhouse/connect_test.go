@@ -46,6 +46,7 @@ func TestCompression(t *testing.T) {
 // TestPasswordFileIsReadAgain changes the file while the cursor runs; the
 // next connection uses it.
 func TestPasswordFileIsReadAgain(t *testing.T) {
+	t.Parallel()
 	server, o := startOld(t)
 	p := proxy.Start(t, o.Addrs[0])
 	file := filepath.Join(t.TempDir(), "password")

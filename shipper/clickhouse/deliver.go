@@ -113,8 +113,8 @@ func (d *delivery) send(ctx context.Context, srv *server, b *block, rows []int, 
 // advance ends the plan: all rows of b are in the table or buried.
 func (d *delivery) advance(b *block) error {
 	var writes []shipper.Write
-	if len(d.buried) > 0 {
-		writes = append(writes, shipper.Write{Key: d.buriedKey()})
+	if len(d.buried) > 0 && !d.feed.Fill() {
+		writes = append(writes, shipper.Write{Key: buriedKey})
 	}
 	if err := d.feed.Advance(b.last+1, writes...); err != nil {
 		return err

@@ -78,51 +78,67 @@ func TestOperatorsErrors(t *testing.T) {
 	write("wrong")
 	for name, c := range map[string]struct {
 		change func(*Options)
-		before string // SQL
+		before string // SQL on TABLE
 		says   string
-		mend   func()
+		mend   string // SQL on TABLE
+		act    func() // instead of it
 	}{
 		"wrong password": {
 			change: func(o *Options) { o.Username, o.PasswordFile = clickhousetest.PasswordUser, file },
-			says:   "mend the password file", mend: func() { write(clickhousetest.Password) },
+			says:   "mend the password file", act: func() { write(clickhousetest.Password) },
 		},
 		"no such password file": {
 			change: func(o *Options) { o.PasswordFile = file + ".absent" }, says: "permissions of the file",
 		},
 		"unknown user":   {change: func(o *Options) { o.Username = "nobody" }, says: "shippers.clickhouse.username"},
 		"read-only user": {change: func(o *Options) { o.Username = clickhousetest.ReadOnlyUser }, says: "readonly = 0"},
+		"no database":    {change: func(o *Options) { o.Database = "absent" }, says: "table absent.TABLE does not exist"},
 		"no table": {
-			change: func(o *Options) {}, before: "DROP TABLE events", says: "table default.events does not exist",
-			mend: func() { server.MustQuery(t, ownTable) },
+			before: "DROP TABLE TABLE", says: "table default.TABLE does not exist", mend: strings.Replace(ownTable, "events", "TABLE", 1),
 		},
 		"no column": {
-			change: func(o *Options) {}, before: "ALTER TABLE events DROP COLUMN event_type",
-			says: "run ALTER TABLE `default`.`events` ADD COLUMN `event_type` String",
-			mend: func() { server.MustQuery(t, "ALTER TABLE `default`.`events` ADD COLUMN `event_type` String") },
+			before: "ALTER TABLE TABLE DROP COLUMN event_type",
+			says:   "run ALTER TABLE `default`.`TABLE` ADD COLUMN `event_type` String",
+			mend:   "ALTER TABLE `default`.`TABLE` ADD COLUMN `event_type` String",
 		},
 		"incompatible column": {
-			change: func(o *Options) {}, before: "ALTER TABLE events MODIFY COLUMN timestamp String",
-			says: "run ALTER TABLE `default`.`events` MODIFY COLUMN `timestamp` DateTime",
+			before: "ALTER TABLE TABLE MODIFY COLUMN timestamp String",
+			says:   "run ALTER TABLE `default`.`TABLE` MODIFY COLUMN `timestamp` DateTime",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server.MustQuery(t, "DROP TABLE IF EXISTS events")
-			server.MustQuery(t, ownTable)
-			if c.before != "" {
-				server.MustQuery(t, c.before)
+			t.Parallel()
+			own := o
+			own.Table = strings.NewReplacer(" ", "_", "-", "_").Replace(name)
+			here := func(text string) string {
+				return strings.ReplaceAll(text, "TABLE `default`.`TABLE`", "TABLE `default`.`"+own.Table+"`")
+			}
+			sql := func(text string) {
+				if text != "" {
+					server.MustQuery(t, strings.Replace(here(text), "TABLE TABLE", "TABLE "+own.Table, 1))
+				}
+			}
+			sql(strings.Replace(ownTable, "events", "TABLE", 1))
+			sql(c.before)
+			if c.change != nil {
+				c.change(&own)
 			}
 			r := newRig(t)
 			r.append(20)
-			own := o
-			c.change(&own)
 			r.start(own)
-			if got := r.paused(); !strings.Contains(got, c.says) {
-				t.Errorf("paused because %q, which does not say %q", got, c.says)
+			want := strings.ReplaceAll(here(c.says), ".TABLE", "."+own.Table)
+			if got := r.paused(); !strings.Contains(got, want) {
+				t.Errorf("paused because %q, which does not say %q", got, want)
 			}
-			if c.mend != nil {
-				c.mend()
+			if c.act != nil {
+				c.act()
+			}
+			sql(c.mend)
+			if c.act != nil || c.mend != "" {
 				r.shipped()
-				wantEach(t, server, "", 20)
+				if got := server.MustQuery(t, "SELECT count() FROM "+own.Table); got != "20" {
+					t.Errorf("%s rows", got)
+				}
 			}
 		})
 	}
@@ -131,6 +147,7 @@ func TestOperatorsErrors(t *testing.T) {
 // TestTableLostAndChangedUnderway takes the table away, then a column, while
 // the cursor runs.
 func TestTableLostAndChangedUnderway(t *testing.T) {
+	t.Parallel()
 	bothEngines(t, func(t *testing.T, o Options, server oracle, _ string) {
 		r := newRig(t)
 		r.append(20)

@@ -49,7 +49,7 @@ func TestConnectionCutAnywhere(t *testing.T) {
 	bothEngines(t, func(t *testing.T, o Options, server oracle, final string) {
 		r, p, _ := throughProxy(t, o)
 		sent, received := traffic(r, p)
-		places := steps(12)
+		places := steps(8)
 		for i := range places + 1 {
 			for _, cut := range []<-chan struct{}{p.CutAfterSent(sent * i / places), p.CutAfterReceived(received * i / places)} {
 				r.append(20)

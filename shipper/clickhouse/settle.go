@@ -24,13 +24,10 @@ type buried struct {
 	Seqs []uint64 `json:"seqs"` // ascending
 }
 
-// buriedKey is where that is kept. A fill has its own plan, and its own key.
-func (d *delivery) buriedKey() string {
-	if d.feed.Fill() {
-		return "buried-fill"
-	}
-	return "buried"
-}
+// buriedKey is where that is kept. A fill keeps none: a letter that it buried
+// is no longer marked to be delivered, and is not read again; one that is
+// read again was requeued again, and counts as any other.
+const buriedKey = "buried"
 
 // attempt is the last insert of a plan.
 type attempt struct {
@@ -312,15 +309,19 @@ func (d *delivery) bury(ctx context.Context, plan shipper.Plan, b *block, row in
 	}
 	seqs := append(slices.Clone(d.buried), seq)
 	slices.Sort(seqs)
-	value, err := json.Marshal(buried{plan.Token, seqs})
-	if err != nil {
-		return fmt.Errorf("encode buried seqs: %w", err)
+	var keep []shipper.Write
+	if !d.feed.Fill() {
+		value, err := json.Marshal(buried{plan.Token, seqs})
+		if err != nil {
+			return fmt.Errorf("encode buried seqs: %w", err)
+		}
+		keep = append(keep, shipper.Write{Key: buriedKey, Value: value})
 	}
 	var letters []shipper.DeadLetter
 	for _, e := range batch.Events {
 		letters = append(letters, shipper.NewDeadLetter(e, cause.Error(), plan.Attempts))
 	}
-	if err := d.feed.Bury(letters, shipper.Write{Key: d.buriedKey(), Value: value}); err != nil {
+	if err := d.feed.Bury(letters, keep...); err != nil {
 		return err
 	}
 	d.buried = seqs
@@ -329,12 +330,15 @@ func (d *delivery) bury(ctx context.Context, plan shipper.Plan, b *block, row in
 }
 
 func (d *delivery) loadBuried(plan shipper.Plan) error {
-	return d.feed.Load(d.buriedKey(), func(key string, value []byte) error {
+	if d.feed.Fill() {
+		return nil
+	}
+	return d.feed.Load(buriedKey, func(_ string, value []byte) error {
 		var saved buried
 		if err := json.Unmarshal(value, &saved); err != nil {
 			return fmt.Errorf("decode buried seqs: %w", err)
 		}
-		if key == d.buriedKey() && saved.Plan == plan.Token {
+		if saved.Plan == plan.Token {
 			d.buried = saved.Seqs
 		}
 		return nil

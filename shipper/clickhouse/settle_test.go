@@ -9,9 +9,17 @@ import (
 	"forebay/shipper"
 )
 
-// settings run a test against both engines. Without tokens a row may be there
-// twice until it merges away, so it is read with FINAL.
+// bothEngines runs a test against both engines side by side. Without tokens a
+// row may be there twice until it merges away, so it is read with FINAL.
 func bothEngines(t *testing.T, test func(t *testing.T, o Options, server oracle, final string)) {
+	eachEngine(t, func(t *testing.T, o Options, server oracle, final string) {
+		t.Parallel()
+		test(t, o, server, final)
+	})
+}
+
+// eachEngine is bothEngines one after the other.
+func eachEngine(t *testing.T, test func(t *testing.T, o Options, server oracle, final string)) {
 	t.Run("18.16 native", func(t *testing.T) {
 		server, o := startOld(t)
 		test(t, o, server, "FINAL")

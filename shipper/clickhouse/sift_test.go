@@ -143,3 +143,56 @@ func TestRequeuedLetters(t *testing.T) {
 		wantEach(t, server, "", 20)
 	})
 }
+
+// TestNodeDiesWhileFilling kills the node at every commit on the way through
+// a round of requeued letters.
+func TestNodeDiesWhileFilling(t *testing.T) {
+	bothEngines(t, func(t *testing.T, o Options, server oracle, final string) {
+		r := newRig(t)
+		r.append(10)
+		r.start(o)
+		r.shipped()
+		refuse, allow := "ADD COLUMN refuse UInt8 MATERIALIZED throwIf(seq % 10 IN (3, 7))", "DROP COLUMN refuse"
+		if o.CreateTable {
+			refuse, allow = "ADD CONSTRAINT fine CHECK seq % 10 NOT IN (3, 7) OR seq < 10", "DROP CONSTRAINT fine"
+		}
+		for n, done := int64(1), false; !done; n++ {
+			server.MustQuery(t, "ALTER TABLE events "+refuse)
+			r.append(10)
+			r.start(o)
+			r.shipped()
+			if got := len(r.dead()); got != 2 {
+				t.Fatalf("%d dead letters, want 2", got)
+			}
+			server.MustQuery(t, "ALTER TABLE events "+allow)
+			var commits atomic.Int64
+			died := make(chan struct{})
+			r.state.BeforeCommit = func([]shipper.Write) error {
+				if at := commits.Add(1); at == n+2 {
+					close(died)
+				} else if at <= n+1 { // the first is the requeue itself
+					return nil
+				}
+				return errDead
+			}
+			if _, err := r.cursor.Requeue(shipper.Command{}, shipper.DeadFilter{}); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, func() bool {
+				select {
+				case <-died:
+					return true
+				default:
+					done = len(r.dead()) == 0
+					return done
+				}
+			}, func() string { return fmt.Sprintf("neither dead nor done: %+v", r.cursor.Status()) })
+			r.die()
+			r.state.BeforeCommit = nil
+			r.start(o)
+			eventually(t, func() bool { return len(r.dead()) == 0 }, func() string { return fmt.Sprint("still dead: ", r.dead()) })
+			r.stop()
+			wantEach(t, server, final, r.log.DurableSeq())
+		}
+	})
+}

@@ -30,6 +30,9 @@ func (s *Sink) Ship(ctx context.Context, feed *shipper.Feed) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d := &delivery{sink: s, feed: feed, next: feed.Start()}
+	if feed.Fill() {
+		d.next = 0 // requeued letters lie behind the position
+	}
 	defer d.drop()
 	if plan := feed.Plan(); plan != nil && plan.Last >= d.next {
 		if err := d.resume(ctx, *plan); err != nil {
