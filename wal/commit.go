@@ -34,8 +34,12 @@ func (c *committer) run() {
 	closing := false
 	for {
 		if c.appender == nil {
-			if closing = c.awaitRecovery(timer); closing && c.appender == nil {
+			closing = c.awaitRecovery(timer)
+			if c.appender == nil && closing {
 				return
+			}
+			if c.appender == nil {
+				continue
 			}
 		}
 		if g := c.queue.take(); g != nil {

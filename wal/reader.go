@@ -97,6 +97,7 @@ func (r *Reader) ready() (*Block, error) {
 			if more, err := r.enter(); err != nil || !more {
 				return nil, err
 			}
+			continue // retention may have been faster: then once more
 		}
 		b, more, err := r.step()
 		if b != nil || err != nil || !more {
@@ -105,20 +106,22 @@ func (r *Reader) ready() (*Block, error) {
 	}
 }
 
-// enter opens the segment to read next; false means that there is none yet.
+// enter opens the segment to read next; false means that there is none yet. If
+// retention deletes that segment meanwhile, none is open afterwards.
 func (r *Reader) enter() (bool, error) {
 	segments := r.log.view()
-	var s *segment
 	if r.past.known {
-		s = segmentBehind(segments, r.past.number)
-	} else {
-		i, err := r.log.search(segments, func(h *Header) bool { return h.FirstSeq > r.next })
-		if err != nil {
-			return false, r.vanished(err, segments[0])
-		}
-		s = segments[i]
+		s := segmentBehind(segments, r.past.number)
+		return s != nil, r.open(s)
 	}
-	return s != nil, r.open(s)
+	if len(segments) == 0 {
+		return false, nil
+	}
+	i, err := r.log.search(segments, func(h *Header) bool { return h.FirstSeq > r.next })
+	if err != nil {
+		return true, r.vanished(err, segments[0])
+	}
+	return true, r.open(segments[i])
 }
 
 // segmentBehind returns the segment that holds the first block after number, or
@@ -180,7 +183,8 @@ func (r *Reader) step() (*Block, bool, error) {
 		if !sealed {
 			return nil, false, nil
 		}
-		return nil, true, r.turn()
+		more, err := r.turn()
+		return nil, more, err
 	}
 	if err != nil {
 		return nil, false, err
@@ -204,17 +208,17 @@ func (r *Reader) step() (*Block, bool, error) {
 	return b, true, nil
 }
 
-// turn goes on to the segment behind the one that has been read to its end.
-func (r *Reader) turn() error {
-	segments := r.log.view()
-	behind := segmentBehind(segments, r.seg.number)
+// turn goes on to the segment behind the one that has been read to its end;
+// false means that there is none yet.
+func (r *Reader) turn() (bool, error) {
+	behind := segmentBehind(r.log.view(), r.seg.number)
 	if behind == nil {
-		return nil
+		return false, nil
 	}
 	if err := r.leave(); err != nil {
-		return err
+		return false, err
 	}
-	return r.open(behind)
+	return true, r.open(behind)
 }
 
 // pass takes note of damage.

@@ -48,6 +48,7 @@ func (c *committer) awaitRecovery(timer *time.Timer) (closing bool) {
 		return closing
 	}
 	c.giveUpReserve(err)
+	c.logger.Debug("the log cannot recover yet", slog.Any("error", err))
 	failure := unavailable(err, c.since)
 	c.queue.close(failure)
 	if closing {

@@ -64,11 +64,6 @@ func (l *Log) Retain(policy Retention) (RetainResult, error) {
 		excess = max(0, excess-size)
 	}
 	done.Excess = excess
-	if done.Segments > 0 {
-		if err := syncDir(l.opts.Dir); err != nil {
-			return done, fmt.Errorf("wal: sync %s: %w", l.opts.Dir, err)
-		}
-	}
 	if err := l.reserve.restore(); err != nil && !isDiskFull(err) {
 		return done, fmt.Errorf("wal: make the reserve file: %w", err)
 	}
@@ -128,7 +123,8 @@ func (l *Log) deleteOldest() (int64, error) {
 		l.mu.Unlock()
 		return 0, err
 	}
-	return oldest.size, nil
+	// One at a time, so that no file system can bring back an older one alone.
+	return oldest.size, syncDir(l.opts.Dir)
 }
 
 // retainedSeq is the last seq that Retain has deleted since open.

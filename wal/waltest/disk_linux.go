@@ -44,14 +44,32 @@ type Fault struct {
 	Short bool          // a failed write has written the first half
 }
 
+// armed is a fault with the operations of its kind that it has seen.
+type armed struct {
+	Fault
+	seen, hits int
+}
+
+// strikes counts an operation and reports whether it is to fail.
+func (f *armed) strikes(op Op) bool {
+	if f.Op != op {
+		return false
+	}
+	f.seen++
+	if f.seen < f.Nth || f.Count > 0 && f.seen >= f.Nth+f.Count {
+		return false
+	}
+	f.hits++
+	return true
+}
+
 // Disk is a mounted faulty disk.
 type Disk struct {
 	mount   string
 	backing string
 
 	mu     sync.Mutex
-	fault  Fault
-	seen   int // operations of the fault's kind since it was set
+	faults []*armed
 	counts map[Op]int
 	files  map[uint64]*media            // by inode of the backing file
 	names  map[string]map[string]uint64 // directory -> name -> inode, as synced
@@ -75,7 +93,7 @@ func Mount(t testing.TB) *Disk {
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		missing(t, "mounting a faulty disk needs /dev/fuse: "+err.Error())
 	}
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	d := &Disk{
 		mount:   filepath.Join(dir, "disk"),
 		backing: filepath.Join(dir, "backing"),
@@ -126,36 +144,47 @@ func missing(t testing.TB, why string) {
 	t.Skip(why)
 }
 
+// memoryDir returns a folder for the test, in memory if the system has a place
+// for that: the disk decides by itself what is durable.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "waltest-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // Dir is where the disk is mounted.
 func (d *Disk) Dir() string { return d.mount }
 
-// Inject sets the fault, in place of the one before.
-func (d *Disk) Inject(f Fault) {
+// Inject sets the faults, in place of those before.
+func (d *Disk) Inject(faults ...Fault) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if f.Err == 0 {
-		f.Err = syscall.EIO
+	d.faults = nil
+	for _, f := range faults {
+		if f.Err == 0 {
+			f.Err = syscall.EIO
+		}
+		if f.Count == 0 {
+			f.Count = 1
+		}
+		d.faults = append(d.faults, &armed{Fault: f})
 	}
-	if f.Count == 0 {
-		f.Count = 1
-	}
-	d.fault, d.seen = f, 0
 }
 
-// Heal takes the fault away.
-func (d *Disk) Heal() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.fault = Fault{}
-}
+// Heal takes all faults away.
+func (d *Disk) Heal() { d.Inject() }
 
-// Hits returns how often the fault has struck.
-func (d *Disk) Hits() int {
+// Hits returns how often each fault has struck, in the order of Inject.
+func (d *Disk) Hits() []int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	hits := max(0, d.seen-d.fault.Nth+1)
-	if d.fault.Count > 0 {
-		hits = min(hits, d.fault.Count)
+	hits := make([]int, len(d.faults))
+	for i, f := range d.faults {
+		hits[i] = f.hits
 	}
 	return hits
 }
@@ -167,18 +196,25 @@ func (d *Disk) Count(op Op) int {
 	return d.counts[op]
 }
 
-// begin counts an operation and returns the error to fail it with. The caller
-// holds mu.
-func (d *Disk) begin(op Op) syscall.Errno {
+// begin counts an operation and returns the fault that it is to fail with, or
+// nil. The caller holds mu.
+func (d *Disk) begin(op Op) *armed {
 	d.counts[op]++
-	if d.fault.Op != op {
-		return 0
+	var struck *armed
+	for _, f := range d.faults {
+		if f.strikes(op) && struck == nil {
+			struck = f
+		}
 	}
-	d.seen++
-	if d.seen < d.fault.Nth || d.fault.Count > 0 && d.seen >= d.fault.Nth+d.fault.Count {
-		return 0
+	return struck
+}
+
+// fails is begin for operations that fail in one way only.
+func (d *Disk) fails(op Op) syscall.Errno {
+	if f := d.begin(op); f != nil {
+		return f.Err
 	}
-	return d.fault.Err
+	return 0
 }
 
 // Crash returns a new folder with what the disk would hold if power were lost
@@ -192,7 +228,7 @@ func (d *Disk) Crash(t testing.TB, rng *rand.Rand) string {
 	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	to := t.TempDir()
+	to := memoryDir(t)
 	if err := d.crashDir(d.backing, to, rng); err != nil {
 		t.Fatalf("crash: %v", err)
 	}

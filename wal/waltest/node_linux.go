@@ -25,7 +25,7 @@ func (n *node) path() string {
 func (n *node) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
 	n.disk.mu.Lock()
 	defer n.disk.mu.Unlock()
-	if errno := n.disk.begin(Open); errno != 0 {
+	if errno := n.disk.fails(Open); errno != 0 {
 		return nil, 0, errno
 	}
 	f, err := os.OpenFile(n.path(), int(flags)&^syscall.O_APPEND, 0)
@@ -38,7 +38,7 @@ func (n *node) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, sys
 func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
 	n.disk.mu.Lock()
 	defer n.disk.mu.Unlock()
-	if errno := n.disk.begin(Open); errno != 0 {
+	if errno := n.disk.fails(Open); errno != 0 {
 		return nil, nil, 0, errno
 	}
 	path := filepath.Join(n.path(), name)
@@ -62,7 +62,7 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 func (n *node) Rename(ctx context.Context, name string, parent fs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
 	n.disk.mu.Lock()
 	defer n.disk.mu.Unlock()
-	if errno := n.disk.begin(Rename); errno != 0 {
+	if errno := n.disk.fails(Rename); errno != 0 {
 		return errno
 	}
 	to, ok := parent.(*node)
@@ -75,7 +75,7 @@ func (n *node) Rename(ctx context.Context, name string, parent fs.InodeEmbedder,
 func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
 	n.disk.mu.Lock()
 	defer n.disk.mu.Unlock()
-	if errno := n.disk.begin(Unlink); errno != 0 {
+	if errno := n.disk.fails(Unlink); errno != 0 {
 		return errno
 	}
 	return n.LoopbackNode.Unlink(ctx, name)
@@ -85,7 +85,7 @@ func (n *node) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAttrIn,
 	n.disk.mu.Lock()
 	defer n.disk.mu.Unlock()
 	if _, truncates := in.GetSize(); truncates {
-		if errno := n.disk.begin(Truncate); errno != 0 {
+		if errno := n.disk.fails(Truncate); errno != 0 {
 			return errno
 		}
 	}
@@ -116,7 +116,7 @@ func (h *dir) Fsyncdir(context.Context, uint32) syscall.Errno {
 	d := h.node.disk
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if errno := d.begin(SyncDir); errno != 0 {
+	if errno := d.fails(SyncDir); errno != 0 {
 		return errno
 	}
 	return fs.ToErrno(d.syncedDir(h.node.path()))
@@ -141,7 +141,7 @@ func (d *Disk) handle(f *os.File) *file {
 func (f *file) Read(_ context.Context, buf []byte, offset int64) (fuse.ReadResult, syscall.Errno) {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
-	if errno := f.disk.begin(Read); errno != 0 {
+	if errno := f.disk.fails(Read); errno != 0 {
 		return nil, errno
 	}
 	n, err := f.file.ReadAt(buf, offset)
@@ -154,12 +154,12 @@ func (f *file) Read(_ context.Context, buf []byte, offset int64) (fuse.ReadResul
 func (f *file) Write(_ context.Context, data []byte, offset int64) (uint32, syscall.Errno) {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
-	errno := f.disk.begin(Write)
-	if errno != 0 {
-		if !f.disk.fault.Short {
-			return 0, errno
+	var errno syscall.Errno
+	if fault := f.disk.begin(Write); fault != nil {
+		if !fault.Short {
+			return 0, fault.Err
 		}
-		data = data[:len(data)/2]
+		data, errno = data[:len(data)/2], fault.Err
 	}
 	n, err := f.file.WriteAt(data, offset)
 	f.disk.wrote(f.inode, offset, offset+int64(n))
@@ -172,7 +172,7 @@ func (f *file) Write(_ context.Context, data []byte, offset int64) (uint32, sysc
 func (f *file) Fsync(context.Context, uint32) syscall.Errno {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
-	if errno := f.disk.begin(Sync); errno != 0 {
+	if errno := f.disk.fails(Sync); errno != 0 {
 		f.disk.files[f.inode].dropped()
 		return errno
 	}
@@ -182,7 +182,7 @@ func (f *file) Fsync(context.Context, uint32) syscall.Errno {
 func (f *file) Allocate(_ context.Context, offset, size uint64, mode uint32) syscall.Errno {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
-	if errno := f.disk.begin(Allocate); errno != 0 {
+	if errno := f.disk.fails(Allocate); errno != 0 {
 		return errno
 	}
 	return fs.ToErrno(syscall.Fallocate(int(f.file.Fd()), mode, int64(offset), int64(size)))

@@ -1,0 +1,315 @@
+package wal_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"forebay/wal"
+)
+
+func TestAppendAndReadAcrossRestarts(t *testing.T) {
+	for _, compression := range []wal.Compression{wal.CompressionNone, wal.CompressionS2, wal.CompressionZstd} {
+		t.Run(compression.String(), func(t *testing.T) {
+			o := options(filepath.Join(t.TempDir(), "log"))
+			o.Compression = compression
+			kept := newLedger()
+			for round := range 3 {
+				l := open(t, o)
+				for n := range 30 {
+					e := entry(round*100+n, 1+n%5, 30+n*20)
+					kept.accept(mustAppend(t, l, e), e)
+				}
+				for from := uint64(1); from <= l.DurableSeq(); from += 7 {
+					kept.check(t, readAll(t, l, from), from)
+				}
+				closeLog(t, l)
+			}
+			report, err := wal.Verify(o.Dir)
+			if err != nil || !report.OK() || report.TornTail != nil || report.Entries != 90 {
+				t.Errorf("verify: %+v, %v", report, err)
+			}
+		})
+	}
+}
+
+// TestGroupCommit holds that concurrent appends share syncs.
+func TestGroupCommit(t *testing.T) {
+	l := open(t, wal.Options{Dir: filepath.Join(t.TempDir(), "log"), ReserveBytes: -1})
+	const clients, each = 64, 50
+	kept, mu := newLedger(), sync.Mutex{}
+	var wg sync.WaitGroup
+	for c := range clients {
+		wg.Go(func() {
+			for i := range each {
+				e := entry(c*each+i, 1+i%4, 200)
+				first, err := l.Append(t.Context(), e)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				kept.accept(first, e)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	s := l.Stats()
+	if s.Entries != clients*each || s.Commits != s.Syncs {
+		t.Errorf("%d entries in %d commits with %d syncs", s.Entries, s.Commits, s.Syncs)
+	}
+	if s.Syncs > clients*each/4 {
+		t.Errorf("%d syncs for %d appends of %d clients", s.Syncs, clients*each, clients)
+	}
+	got := readAll(t, l, 1)
+	kept.check(t, got, 1)
+	if len(got.entries) != clients*each {
+		t.Errorf("%d entries", len(got.entries))
+	}
+	for _, b := range got.blocks {
+		checkDigests(t, b)
+	}
+}
+
+// checkDigests checks that a block's digests are those of its entries, in order.
+func checkDigests(t *testing.T, b *wal.Block) {
+	t.Helper()
+	digests := b.Digests
+	for seq, data := range b.Entries() {
+		n := uint64(0)
+		for _, c := range data[:8] {
+			n = n<<8 | uint64(c)
+		}
+		for i := 0; len(digests) > 0 && digests[0] == n<<16|uint64(i); i++ {
+			digests = digests[1:]
+		}
+		_ = seq
+	}
+	if len(digests) > 0 {
+		t.Errorf("block %d: %d digests are not those of its entries", b.Number, len(digests))
+	}
+}
+
+func TestAppendRefusals(t *testing.T) {
+	o := options(filepath.Join(t.TempDir(), "log"))
+	o.MaxBlockBytes = 1000
+	l := open(t, o)
+	for _, test := range []struct {
+		name  string
+		entry wal.Entry
+		want  error
+	}{
+		{"no events", wal.Entry{Data: []byte("x")}, nil},
+		{"negative events", wal.Entry{Data: []byte("x"), Events: -1}, nil},
+		{"too much data", wal.Entry{Data: make([]byte, 1001), Events: 1}, wal.ErrTooLarge},
+		{"too many events", wal.Entry{Events: 1<<20 + 1}, wal.ErrTooLarge},
+		{"too many digests", wal.Entry{Events: 1, Digests: make([]uint64, 1<<16+1)}, wal.ErrTooLarge},
+	} {
+		if _, err := l.Append(t.Context(), test.entry); err == nil || test.want != nil && !errors.Is(err, test.want) {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := l.Append(ended, entry(1, 1, 10)); !errors.Is(err, context.Canceled) {
+		t.Errorf("ended context: %v", err)
+	}
+	if l.DurableSeq() != 0 {
+		t.Errorf("something was stored: durable is %d", l.DurableSeq())
+	}
+	for _, e := range []wal.Entry{
+		{Data: make([]byte, 1000), Events: 1},
+		{Events: 1 << 20},
+		{Events: 1, Digests: make([]uint64, 1<<16)},
+	} {
+		mustAppend(t, l, e)
+	}
+	if got := readAll(t, l, 1); len(got.entries) != 3 {
+		t.Errorf("%d entries at the limits", len(got.entries))
+	}
+}
+
+func TestClosedLogRefusesEverything(t *testing.T) {
+	l := open(t, options(filepath.Join(t.TempDir(), "log")))
+	mustAppend(t, l, entry(1, 1, 10))
+	waiting := l.NewReader(2)
+	other := l.NewReader(2)
+	results := make(chan error, 3)
+	go func() { _, err := waiting.Next(t.Context()); results <- err }()
+	go func() { _, err := other.Next(t.Context()); results <- err }()
+	go func() { results <- l.Wait(t.Context(), 2) }()
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	closeLog(t, l)
+	for range 3 {
+		if err := <-results; !errors.Is(err, wal.ErrClosed) {
+			t.Errorf("a waiter got %v", err)
+		}
+	}
+	if _, err := l.Append(t.Context(), entry(2, 1, 10)); !errors.Is(err, wal.ErrClosed) {
+		t.Errorf("append: %v", err)
+	}
+	if _, err := waiting.Next(t.Context()); !errors.Is(err, wal.ErrClosed) {
+		t.Errorf("next: %v", err)
+	}
+	if err := l.Close(); !errors.Is(err, wal.ErrClosed) {
+		t.Errorf("second close: %v", err)
+	}
+	waiting.Close()
+}
+
+func TestWaitAndReadAtTheTail(t *testing.T) {
+	l := open(t, options(filepath.Join(t.TempDir(), "log")))
+	r := l.NewReader(1)
+	defer r.Close()
+	got := make(chan *wal.Block)
+	go func() {
+		for {
+			b, err := r.Next(t.Context())
+			if err != nil {
+				close(got)
+				return
+			}
+			got <- b
+		}
+	}()
+	for n := range 20 {
+		waited := make(chan error)
+		go func() { waited <- l.Wait(t.Context(), uint64(n+1)) }()
+		first := mustAppend(t, l, entry(n, 1, 100))
+		if err := <-waited; err != nil {
+			t.Fatal(err)
+		}
+		if b := <-got; b.FirstSeq != first {
+			t.Fatalf("read seq %d after appending %d", b.FirstSeq, first)
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Wait(ended, 1<<40); !errors.Is(err, context.Canceled) {
+		t.Errorf("wait: %v", err)
+	}
+	closeLog(t, l)
+	<-got
+}
+
+func TestOneOwner(t *testing.T) {
+	o := options(filepath.Join(t.TempDir(), "log"))
+	l := open(t, o)
+	for name, use := range map[string]func() error{
+		"open":         func() error { _, err := wal.Open(o); return err },
+		"open to read": func() error { _, err := wal.Open(wal.Options{Dir: o.Dir, ReadOnly: true}); return err },
+		"reidentify":   func() error { _, err := wal.Reidentify(o.Dir); return err },
+	} {
+		if err := use(); !errors.Is(err, wal.ErrLocked) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	closeLog(t, l)
+	closeLog(t, open(t, o))
+}
+
+func TestReadOnlyChangesNothing(t *testing.T) {
+	o := options(filepath.Join(t.TempDir(), "log"))
+	l := open(t, o)
+	kept := fill(t, l, 40)
+	closeLog(t, l)
+	newest := newestWithBlocks(t, o.Dir)
+	writeFile(t, newest, append(readFile(t, newest), "half of a block"...))
+	before := snapshot(t, o.Dir)
+
+	l = open(t, wal.Options{Dir: o.Dir, ReadOnly: true})
+	second := open(t, wal.Options{Dir: o.Dir, ReadOnly: true})
+	kept.check(t, readAll(t, l, 1), 1)
+	if cut := l.Recovery().Cut; len(cut) != 1 || cut[0].Bytes != int64(len("half of a block")) {
+		t.Errorf("cut: %+v", cut)
+	}
+	r := l.NewReader(l.DurableSeq() + 1)
+	if _, err := r.Next(t.Context()); err != io.EOF {
+		t.Errorf("at the end: %v", err)
+	}
+	if _, err := l.Append(t.Context(), entry(1, 1, 10)); !errors.Is(err, wal.ErrReadOnly) {
+		t.Errorf("append: %v", err)
+	}
+	if _, err := l.Retain(wal.Retention{}); !errors.Is(err, wal.ErrReadOnly) {
+		t.Errorf("retain: %v", err)
+	}
+	closeLog(t, l)
+	closeLog(t, second)
+	if after := snapshot(t, o.Dir); fmt.Sprint(before) != fmt.Sprint(after) {
+		t.Errorf("the directory has changed: %v, was %v", after, before)
+	}
+	if _, err := wal.Open(wal.Options{Dir: filepath.Join(o.Dir, "none"), ReadOnly: true}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a folder that is not there: %v", err)
+	}
+	empty := t.TempDir()
+	l = open(t, wal.Options{Dir: empty, ReadOnly: true})
+	if got := readAll(t, l, 1); len(got.blocks) != 0 {
+		t.Errorf("an empty folder holds %d blocks", len(got.blocks))
+	}
+	if seq, err := l.SeekTime(l.Stats().NewestTime); seq != 1 || err != nil {
+		t.Errorf("seek: %d, %v", seq, err)
+	}
+}
+
+// snapshot returns the names and sizes below a folder.
+func snapshot(t *testing.T, dir string) map[string]int64 {
+	t.Helper()
+	files := make(map[string]int64)
+	err := filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
+		if err == nil && !info.IsDir() {
+			files[path] = info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	dir := t.TempDir()
+	for _, o := range []wal.Options{
+		{},
+		{Dir: dir, SegmentBytes: -1},
+		{Dir: dir, SegmentBytes: math.MaxInt64},
+		{Dir: dir, MaxPendingBytes: -1},
+		{Dir: dir, MaxBlockBytes: 65 << 20},
+		{Dir: dir, SyncInterval: -1},
+		{Dir: dir, Compression: 3},
+	} {
+		if l, err := wal.Open(o); err == nil {
+			l.Close()
+			t.Errorf("%+v was accepted", o)
+		}
+	}
+}
+
+func TestEmptyLog(t *testing.T) {
+	l := open(t, options(filepath.Join(t.TempDir(), "log")))
+	if l.DurableSeq() != 0 || l.FirstSeq() != 1 {
+		t.Errorf("durable %d, first %d", l.DurableSeq(), l.FirstSeq())
+	}
+	if l.ID().IsZero() {
+		t.Error("no identity")
+	}
+	infos, err := l.Segments()
+	if err != nil || len(infos) != 1 || infos[0].FirstSeq != 0 {
+		t.Errorf("segments: %+v, %v", infos, err)
+	}
+	if res, err := l.Retain(wal.Retention{KeepFrom: 100, Bytes: 1}); err != nil || res.Segments != 0 {
+		t.Errorf("retain: %+v, %v", res, err)
+	}
+	if err := l.Wait(t.Context(), 0); err != nil {
+		t.Errorf("wait: %v", err)
+	}
+}
