@@ -32,7 +32,9 @@ func (r *Router) read(p *passage, shown bool) (*buffer, event.Refusal) {
 	case shown && !p.known():
 		keep = keepNothing
 	case e != encodingNone:
-		keep = r.wireBytes
+		// A body that is larger compressed than what may come out of it is made
+		// to keep the decompressor busy.
+		keep += r.batchBytes/16 + 1024
 	}
 	p.pool = &r.buffers
 	if !shown {
