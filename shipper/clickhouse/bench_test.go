@@ -209,3 +209,28 @@ func heap() uint64 {
 	metrics.Read(live)
 	return live[0].Value.Uint64()
 }
+
+// BenchmarkReplyToRow is how long a lone event takes from its durable append
+// until a query finds its row, with a short age of flushing.
+func BenchmarkReplyToRow(b *testing.B) {
+	for _, age := range []time.Duration{time.Second, 100 * time.Millisecond} {
+		b.Run(age.String(), func(b *testing.B) {
+			server, o := startOld(b)
+			r := newRig(b)
+			r.flush = shipper.Flush{Rows: 50_000, Bytes: 32 << 20, Age: age}
+			r.append(1)
+			r.start(o)
+			r.shipped()
+			longest := time.Duration(0)
+			b.ResetTimer()
+			for range b.N {
+				begun := time.Now()
+				r.append(1)
+				want := fmt.Sprint(r.log.DurableSeq())
+				eventually(b, func() bool { return server.MustQuery(b, "SELECT max(seq) FROM events") == want }, func() string { return "no row" })
+				longest = max(longest, time.Since(begun))
+			}
+			b.ReportMetric(float64(longest.Milliseconds()), "longest-ms")
+		})
+	}
+}

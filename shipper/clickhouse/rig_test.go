@@ -9,12 +9,16 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"forebay/shipper"
 	"forebay/shipper/clickhouse/clickhousetest"
 	"forebay/shipper/shippertest"
 	"forebay/wal"
 	"forebay/wal/record"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // ownTable is an operator's table for a server without DateTime64 and the
 // rest: what create_table: false is for.

@@ -61,6 +61,9 @@ func (d *delivery) resume(ctx context.Context, plan shipper.Plan) error {
 	if err := d.loadBuried(plan); err != nil {
 		return err
 	}
+	if !slices.Contains(d.sink.opts.Addrs, plan.Addr) {
+		d.sink.opts.Logger.Warn("the plan under way was sent to an address that is no longer configured: settling it at those that are", "plan", plan.Token, "addr", plan.Addr)
+	}
 	pieces := split(batch)
 	b := prepare(pieces[0], d.sink.opts.NodeID, nil)
 	last := attempt{token: plan.Token}

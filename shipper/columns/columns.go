@@ -42,15 +42,15 @@ type Row struct {
 	Extra string
 }
 
-// Names lists the columns in the order of Row, without extra: what a table has that the node creates.
+// Names lists the columns in the order of Row, without extra.
 func Names() []string {
 	return []string{"project_id", "session_id", "event_type", "timestamp", "received_at", "route",
 		"target_type", "target_id", "target_selector", "target_tag", "metadata", "environment",
 		"idempotency_key", "sdk_version", "app_id", "node_id", "log_id", "seq"}
 }
 
-// ExtraName is the column of Row.Extra. A table need not have it: without it those values are in the
-// log, the session stream and the archive alone.
+// ExtraName is the column of Row.Extra. A table that the node creates has it; an operator's own need not:
+// without it those values are in the log, the session stream and the archive alone.
 const ExtraName = "extra"
 
 // Decode makes the row of e, on the node of that id. Field names are compared exactly, with case.
