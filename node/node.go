@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"forebay/node/admin"
@@ -40,7 +41,8 @@ type Node struct {
 	started time.Time
 	logger  *slog.Logger
 
-	readOnly bool // the log is only looked at, see Stopped
+	readOnly bool                    // the log is only looked at, see Stopped
+	reserve  atomic.Pointer[wal.Log] // for Pebble's goroutines: the log, once it is open
 
 	dir     *dataDir
 	state   *state.Store

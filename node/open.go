@@ -38,8 +38,12 @@ func (n *Node) openState() (err error) {
 
 // releaseReserve gives Pebble the log's reserve when the disk is full.
 func (n *Node) releaseReserve() {
-	if n.log != nil {
-		n.log.ReleaseReserve()
+	log := n.reserve.Load()
+	if log == nil {
+		return // the disk was full before the log was opened
+	}
+	if _, err := log.ReleaseReserve(); err != nil {
+		n.logger.Warn("the disk is full and the reserve cannot be given up", "err", err)
 	}
 }
 
@@ -61,6 +65,7 @@ func (n *Node) openLog() error {
 	if n.log, err = wal.Open(options); err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
+	n.reserve.Store(n.log)
 	return n.checkIdentity()
 }
 

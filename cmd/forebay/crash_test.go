@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -152,6 +154,7 @@ func send(p *process, g *sample.Generator, i int, got *receipts, stop <-chan str
 type taken struct {
 	receiver *receiver.Receiver
 	url      string
+	poisoned atomic.Bool // refuse what holds the key "poison"
 	mu       sync.Mutex
 	seqs     map[uint64]int
 }
@@ -160,7 +163,7 @@ func newTaken(t *testing.T) *taken {
 	t.Helper()
 	s := &taken{seqs: map[uint64]int{}}
 	var err error
-	s.receiver, err = receiver.New(receiver.Options{Taken: func(d receiver.Delivery) {
+	s.receiver, err = receiver.New(receiver.Options{Hook: s.refuse, Taken: func(d receiver.Delivery) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for _, seq := range d.Seqs {
@@ -174,6 +177,16 @@ func newTaken(t *testing.T) *taken {
 	t.Cleanup(server.Close)
 	s.url = server.URL
 	return s
+}
+
+// refuse is the receiver's hook.
+func (s *taken) refuse(d receiver.Delivery) receiver.Fault {
+	for _, e := range d.Events {
+		if s.poisoned.Load() && bytes.Contains(e, []byte(`"idempotencyKey":"poison"`)) {
+			return receiver.Fault{Status: http.StatusUnprocessableEntity}
+		}
+	}
+	return receiver.Fault{}
 }
 
 func (s *taken) times(seq uint64) int {

@@ -101,7 +101,7 @@ func newCursorRewind(g *globals) *cobra.Command {
 	var toTime, why string
 	var back time.Duration
 	cmd := &cobra.Command{
-		Use:   "rewind NAME (--to-seq N | --to-time T | --to-start | --by 10m | --skip-to N)",
+		Use:   "rewind NAME (--to-seq N | --to-time T | --to-start | --by 10m | --skip-to N | --skip-to-end)",
 		Short: "Move a cursor, to deliver again or to pass over; without --yes only say what that means",
 		Long: `Move a cursor back, so that everything from there on is delivered again in a
 new epoch; or, with --skip-to, forward over events that will not be delivered.
@@ -135,10 +135,11 @@ Without --yes nothing is moved: the command says what would be touched.
 	f.BoolVar(&req.ToStart, "to-start", false, "to the oldest event that is kept")
 	f.DurationVar(&back, "by", 0, "so long before the last event delivered, such as 10m")
 	f.Uint64Var(&req.SkipTo, "skip-to", 0, "forward to this event; what lies before is counted as skipped")
+	f.BoolVar(&req.SkipEnd, "skip-to-end", false, "forward over everything there is")
 	f.StringVar(&why, "why", "", "reason, for the audit trail")
 	f.BoolVar(&req.Apply, "yes", false, "do it")
-	cmd.MarkFlagsMutuallyExclusive("to-seq", "to-time", "to-start", "by", "skip-to")
-	cmd.MarkFlagsOneRequired("to-seq", "to-time", "to-start", "by", "skip-to")
+	cmd.MarkFlagsMutuallyExclusive("to-seq", "to-time", "to-start", "by", "skip-to", "skip-to-end")
+	cmd.MarkFlagsOneRequired("to-seq", "to-time", "to-start", "by", "skip-to", "skip-to-end")
 	return cmd
 }
 

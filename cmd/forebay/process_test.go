@@ -31,12 +31,15 @@ type process struct {
 	dir    string
 	config string
 	ingest string
-	admin  *admin.Client
 	key    string // strict
+
+	adminAddr string
+	admin     *admin.Client
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd
-	exited chan error
+	exited chan struct{} // closed once it has ended
+	ended  error         // how, then
 	output bytes.Buffer
 }
 
@@ -46,7 +49,7 @@ func newProcess(tb testing.TB, extra string) *process {
 	tb.Helper()
 	dir := tb.TempDir()
 	adminAddr := nodetest.FreeAddr(tb)
-	p := &process{tb: tb, dir: dir, config: filepath.Join(dir, "forebay.yaml"), ingest: nodetest.FreeAddr(tb), admin: admin.NewClient(adminAddr, "")}
+	p := &process{tb: tb, dir: dir, config: filepath.Join(dir, "forebay.yaml"), ingest: nodetest.FreeAddr(tb), adminAddr: adminAddr, admin: admin.NewClient(adminAddr, "")}
 	keys := filepath.Join(dir, "keys.yaml")
 	p.key = p.forebay("keys", "create", "--file", keys, "--project", "shop", "--strict", "--rate", "1000000", "--burst", "1000000")
 	text := fmt.Sprintf(`node: {id: crash, data_dir: %q}
@@ -84,13 +87,16 @@ func (p *process) start() {
 	if err := cmd.Start(); err != nil {
 		p.tb.Fatal(err)
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
+	exited := make(chan struct{})
 	p.cmd, p.exited = cmd, exited
+	go func() {
+		defer close(exited)
+		p.ended = cmd.Wait()
+	}()
 	nodetest.Eventually(p.tb, waitLimit, func() bool {
 		select {
-		case err := <-exited:
-			p.tb.Fatalf("the node ended at its start: %v\n%s", err, p.log())
+		case <-exited:
+			p.tb.Fatalf("the node ended at its start: %v\n%s", p.ended, p.log())
 		default:
 		}
 		s, err := p.admin.Status(context.Background())
@@ -113,8 +119,9 @@ func (p *process) stop() {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		p.tb.Fatal(err)
 	}
-	if err := <-p.exited; err != nil {
-		p.tb.Fatalf("the node did not stop well: %v\n%s", err, p.log())
+	<-p.exited
+	if p.ended != nil {
+		p.tb.Fatalf("the node did not stop well: %v\n%s", p.ended, p.log())
 	}
 	p.cmd = nil
 }
@@ -187,3 +194,6 @@ func (p *process) settled() admin.Status {
 	}, "every cursor has come to the log's end; the node said:\n%s", p.log())
 	return s
 }
+
+// now is a timestamp for an event.
+func now() string { return time.Now().UTC().Format(time.RFC3339Nano) }

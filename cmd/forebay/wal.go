@@ -3,17 +3,20 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"forebay/node"
 	"forebay/node/admin"
+	"forebay/node/config"
 	"forebay/wal"
 )
 
 func newWAL(g *globals) *cobra.Command {
 	c := &cobra.Command{Use: "wal", Short: "Look into the log", Args: exactArgs()}
-	c.AddCommand(newWALList(g), newWALCat(g), newWALVerify(g))
+	c.AddCommand(newWALList(g), newWALCat(g), newWALVerify(g), newWALReidentify(g))
 	return c
 }
 
@@ -76,6 +79,35 @@ func newWALVerify(g *globals) *cobra.Command {
 				}
 				return nil
 			})
+		},
+	}
+}
+
+func newWALReidentify(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "reidentify",
+		Short: "Give a stopped node's log a new identity, after its directory was copied or restored",
+		Long: `Give a stopped node's log a new identity, after its data directory was copied or
+restored from a snapshot. Two living logs with one identity would take each
+other's events for repeats: rows would silently be missing in ClickHouse.`,
+		Args: exactArgs(),
+		RunE: func(*cobra.Command, []string) error {
+			if g.config == "" {
+				return errNoConfig
+			}
+			cfg, err := config.Load(g.config, os.Environ())
+			if err != nil {
+				return err
+			}
+			id, err := node.Reidentify(cfg)
+			if err != nil {
+				return err
+			}
+			if g.json {
+				return g.printJSON(map[string]string{"log_id": id.String()})
+			}
+			_, err = fmt.Fprintf(g.out, "new events get log id %s; those that are there keep theirs\n", id)
+			return err
 		},
 	}
 }

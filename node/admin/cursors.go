@@ -123,13 +123,14 @@ func (a *api) target(c *shipper.Cursor, req RewindRequest) (seq uint64, forward 
 	plain := func(n uint64) func() (uint64, error) { return func() (uint64, error) { return n, nil } }
 	take(req.ToSeq > 0, plain(req.ToSeq))
 	take(req.SkipTo > 0, plain(req.SkipTo))
+	take(req.SkipEnd, plain(a.Log.DurableSeq()+1))
 	take(req.ToStart, plain(max(a.Log.FirstSeq(), 1)))
 	take(!req.ToTime.IsZero(), func() (uint64, error) { return a.Log.SeekTime(req.ToTime) })
 	take(req.Back > 0, func() (uint64, error) { return a.before(c, time.Duration(req.Back)) })
 	if given != 1 {
-		return 0, false, refuse(http.StatusBadRequest, "say in exactly one way where to go: to_seq, to_time, to_start, back or skip_to")
+		return 0, false, refuse(http.StatusBadRequest, "say in exactly one way where to go: to_seq, to_time, to_start, back, skip_to or skip_to_end")
 	}
-	return seq, req.SkipTo > 0, err
+	return seq, req.SkipTo > 0 || req.SkipEnd, err
 }
 
 // before is the first seq received within d of the last one that c delivered.

@@ -123,6 +123,7 @@ type RewindRequest struct {
 	ToStart bool      `json:"to_start,omitempty"` // the oldest event kept
 	Back    Duration  `json:"back,omitempty"`     // so long before the last event delivered
 	SkipTo  uint64    `json:"skip_to,omitempty"`  // forward, over events that are not delivered
+	SkipEnd bool      `json:"skip_to_end,omitempty"`
 	Apply   bool      `json:"apply,omitempty"`
 }
 
