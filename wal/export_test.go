@@ -1,0 +1,12 @@
+package wal
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+)
+
+// Rechecksum gives a changed header its checksum again.
+func Rechecksum(header []byte, id ID) {
+	sum := crc32.Update(crcSeed(id), castagnoli, header[:len(header)-crcSize])
+	binary.LittleEndian.PutUint32(header[len(header)-crcSize:], sum)
+}
