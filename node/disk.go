@@ -68,6 +68,7 @@ type diskKeeper struct {
 	log      *wal.Log
 	keepFrom func() uint64 // lowest seq that a cursor still needs
 	gate     *gate
+	retained func(oldest time.Time) // told what the log still goes back to
 	logger   *slog.Logger
 
 	mu   sync.Mutex
@@ -109,7 +110,9 @@ func (k *diskKeeper) keep(now time.Time) {
 	if _, retainErr := k.log.Retain(policy); retainErr != nil {
 		s.err = errors.Join(s.err, fmt.Errorf("delete shipped history: %w", retainErr))
 	}
-	s.used = k.log.Stats().Bytes
+	stats := k.log.Stats()
+	k.retained(stats.OldestTime)
+	s.used = stats.Bytes
 	if budget > 0 {
 		s.share = float64(s.used) / float64(budget)
 	}

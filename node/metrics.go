@@ -82,6 +82,8 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	e.gauge("forebay_keys", "Keys in memory, revoked and expired ones included.", float64(n.keys.Len()))
 	e.gauge("forebay_keys_age_seconds", "Time since the source of keys last confirmed them.", n.keys.Age().Seconds())
 	e.gauge("forebay_dedupe_window_seconds", "How far back repeats are recognised.", n.window.Stats().Effective.Seconds())
+	e.gauge("forebay_dedupe_rebuilding", "1 while the window is filled from the log: repeats of older events are stored twice.", truth(n.window.Stats().Rebuilding))
+	e.counter("forebay_dedupe_repeats_total", "Repeats that were stored twice since the start, while the window was filled.", float64(n.window.Stats().Repeats))
 	e.gauge("forebay_info", "Always 1; the labels tell which node and log this is.", 1,
 		"node", n.cfg.Node.ID, "log_id", n.log.ID().String(), "version", n.version)
 }

@@ -41,6 +41,7 @@ type Node struct {
 	started time.Time
 	logger  *slog.Logger
 
+	openedAt uint64                  // the log's newest seq at the start
 	readOnly bool                    // the log is only looked at, see Stopped
 	reserve  atomic.Pointer[wal.Log] // for Pebble's goroutines: the log, once it is open
 
@@ -186,15 +187,19 @@ func (n *Node) close() error {
 // rebuildWindow fills the dedupe window from the log's headers, beside
 // everything else.
 func (n *Node) rebuildWindow(ctx context.Context) {
+	whole := errors.New("everything from before the start is loaded")
 	oldest := time.Now().Add(-n.cfg.Dedupe.Window)
 	from, err := n.log.SeekTime(oldest)
 	if err == nil {
 		err = n.log.Digests(ctx, from, func(h wal.Header, digests []uint64) error {
+			if h.FirstSeq > n.openedAt {
+				return whole // the window has seen what came since
+			}
 			n.window.Load(h.Time, digests)
 			return nil
 		})
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil && !errors.Is(err, whole) && ctx.Err() == nil {
 		n.logger.Error("the dedupe window is not complete: repeats of older events are stored twice", "err", err)
 	}
 	n.window.Loaded()

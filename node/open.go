@@ -66,6 +66,7 @@ func (n *Node) openLog() error {
 		return fmt.Errorf("open the log: %w", err)
 	}
 	n.reserve.Store(n.log)
+	n.openedAt = n.log.DurableSeq()
 	return n.checkIdentity()
 }
 
@@ -107,7 +108,11 @@ func (n *Node) checkIdentity() error {
 // now; PostgreSQL may be away, the cache then serves.
 func (n *Node) openKeys() error {
 	c := n.cfg.Keys
-	n.keys = auth.NewDirectory(c.MaxStale)
+	maxStale := c.MaxStale
+	if c.Source == config.KeysFile {
+		maxStale = 0 // whoever can change the file is on this machine: there is nobody to lose touch with
+	}
+	n.keys = auth.NewDirectory(maxStale)
 	logger := n.logger.With("part", "keys")
 	if c.Source == config.KeysFile {
 		source := file.NewSource(c.File.Path, logger)
@@ -128,7 +133,7 @@ func (n *Node) openKeys() error {
 
 func (n *Node) openRouter() error {
 	n.window = dedupe.New(dedupe.Options{
-		Window: n.cfg.Dedupe.Window, MaxKeys: n.cfg.Dedupe.MaxKeys, Rebuild: n.log.DurableSeq() > 0,
+		Window: n.cfg.Dedupe.Window, MaxKeys: n.cfg.Dedupe.MaxKeys, Rebuild: n.openedAt > 0,
 	})
 	n.gate = &gate{log: n.log}
 	proxies, err := prefixes(n.cfg.Ingest.TrustedProxies)
@@ -163,7 +168,7 @@ func (n *Node) openRouter() error {
 		return err
 	}
 	n.disk = &diskKeeper{
-		cfg: n.cfg.WAL, dir: n.dir.path, log: n.log, keepFrom: n.cursors.KeepFrom, gate: n.gate,
+		cfg: n.cfg.WAL, dir: n.dir.path, log: n.log, keepFrom: n.cursors.KeepFrom, gate: n.gate, retained: n.window.Retain,
 		logger: n.logger.With("part", "disk"),
 	}
 	n.disk.keep(time.Now())

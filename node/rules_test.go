@@ -70,6 +70,9 @@ func (p goPackage) path() string { return within(p.ImportPath) }
 
 func within(importPath string) string { return strings.TrimPrefix(importPath, "forebay/") }
 
+// demoProgram starts the same servers as tests do, to show a node at work; it is part of no binary that is shipped.
+const demoProgram = "cmd/internal/demo"
+
 // isHelper says whether a package exists for tests alone: a path element of it ends in "test".
 func isHelper(path string) bool {
 	return slices.ContainsFunc(strings.Split(path, "/"), func(element string) bool { return strings.HasSuffix(element, "test") })
@@ -160,7 +163,7 @@ func TestImportEdges(t *testing.T) {
 // TestHelpersStayInTests keeps what starts servers, breaks disks or needs package testing out of the programs.
 func TestHelpersStayInTests(t *testing.T) {
 	for _, p := range packages(t) {
-		if isHelper(p.path()) {
+		if isHelper(p.path()) || p.path() == demoProgram {
 			continue
 		}
 		for _, imported := range p.Imports {

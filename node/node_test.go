@@ -1,0 +1,186 @@
+package node_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"forebay/node"
+	"forebay/node/config"
+	"forebay/node/nodetest"
+	"forebay/router/auth"
+	"forebay/router/auth/postgres"
+)
+
+const limit = 30 * time.Second
+
+var ctx = context.Background()
+
+func TestStartsWithPostgresGone(t *testing.T) {
+	server := nodetest.StartPostgres(t)
+	store, err := postgres.OpenStore(ctx, server.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, digest := auth.Generate()
+	if err := store.Create(ctx, auth.Key{ID: digest.ID(), Digest: digest, Project: "shop", Strict: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	c := nodetest.Config(t)
+	c.Keys = config.Keys{Source: config.KeysPostgres, Postgres: config.Postgres{DSN: server.DSN()}, MaxStale: time.Hour}
+
+	n := nodetest.Run(t, c)
+	nodetest.Eventually(t, limit, func() bool { return n.Status().Keys.Count == 1 }, "the key is loaded")
+	if status, body := n.Post(text, nodetest.Event("a", "")); status != http.StatusOK || !strings.Contains(body, `"accepted":1`) {
+		t.Fatalf("with PostgreSQL there: %d %s", status, body)
+	}
+	n.Stop()
+	server.Kill()
+	n = nodetest.Run(t, c)
+	if status, body := n.Post(text, nodetest.Event("a", "")); status != http.StatusOK || !strings.Contains(body, `"accepted":1`) {
+		t.Fatalf("with PostgreSQL gone: %d %s", status, body)
+	}
+	nodetest.Eventually(t, limit, func() bool {
+		for _, check := range n.Status().Checks {
+			if check.Name == "keys" && !check.OK && strings.Contains(check.Reason, "old, their source (postgres) cannot be read") {
+				return true
+			}
+		}
+		return false
+	}, "status says that the keys are from the cache")
+	if s := n.Status(); !s.Accepting {
+		t.Errorf("a node with cached keys does not accept: %+v", s.Checks)
+	}
+}
+
+// TestFullLogDropsNewEventsOnly fills the log's budget while nothing can be
+// shipped, and then lets it go.
+func TestFullLogDropsNewEventsOnly(t *testing.T) {
+	c := nodetest.Config(t)
+	key := nodetest.Key(t, c)
+	c.Shippers.Archive.Enabled = false
+	c.Shippers.ClickHouse = config.Default().Shippers.ClickHouse
+	c.Shippers.ClickHouse.Addrs = []string{nodetest.FreeAddr(t)}
+	c.WAL.DiskBudget, c.WAL.Compression = 1<<20, "none"
+	n := nodetest.Run(t, c)
+
+	event := nodetest.Event("a", `,"metadata":{"text":"`+strings.Repeat("x", 8000)+`"}`)
+	accepted := 0
+	nodetest.Eventually(t, limit, func() bool {
+		status, body := n.Post(key, event)
+		if strings.Contains(body, `"seq":`) {
+			accepted++
+			return false
+		}
+		return status == http.StatusServiceUnavailable || strings.Contains(body, `"dropped":"storage"`)
+	}, "the log is full")
+	s := n.Status()
+	if s.Accepting || s.Ledger.Events.Dropped["storage"] == 0 || s.Ledger.Events.Accepted != uint64(accepted) {
+		t.Errorf("full: accepting %t, ledger %+v, %d were accepted", s.Accepting, s.Ledger.Events, accepted)
+	}
+	if s.Log.FirstSeq != 1 {
+		t.Errorf("accepted events were deleted: the log begins at %d", s.Log.FirstSeq)
+	}
+	if ready, _ := get(t, n, "/readyz"); ready != http.StatusServiceUnavailable {
+		t.Errorf("/readyz answers %d while the log is full", ready)
+	}
+
+	skip(t, n, "clickhouse")
+	nodetest.Eventually(t, limit, func() bool {
+		_, body := n.Post(key, event)
+		return strings.Contains(body, `"accepted":1`)
+	}, "events are accepted again")
+	if s := n.Status(); s.Log.FirstSeq == 1 {
+		t.Errorf("history did not make room: %+v", s.Log)
+	}
+}
+
+func TestCountsGoOnAfterRestart(t *testing.T) {
+	c := nodetest.Config(t)
+	key := nodetest.Key(t, c)
+	n := nodetest.Run(t, c)
+	n.Post(key, nodetest.Event("a", ""), `{"eventType":"nonsense"}`)
+	n.Post("wrong", nodetest.Event("a", ""))
+	before := n.Status().Ledger
+	n.Stop()
+	n = nodetest.Run(t, c)
+	after := n.Status().Ledger
+	if before.Events.Accepted != 1 || before.Events.Dropped["invalid"] != 1 || before.Requests.Dropped["unauthorized"] != 1 {
+		t.Errorf("before the restart: %+v", before)
+	}
+	if after.Requests.Received != before.Requests.Received || after.Events.Accepted != 1 ||
+		after.Events.Dropped["invalid"] != 1 || after.Requests.Dropped["unauthorized"] != 1 || !after.Balanced {
+		t.Errorf("after the restart: %+v, before: %+v", after, before)
+	}
+}
+
+func TestRepeatsAreKnownAfterRestart(t *testing.T) {
+	c := nodetest.Config(t)
+	key := nodetest.Key(t, c)
+	event := nodetest.Event("a", `,"idempotencyKey":"k1"`)
+	n := nodetest.Run(t, c)
+	n.Post(key, event)
+	n.Stop()
+	n = nodetest.Run(t, c)
+	nodetest.Eventually(t, limit, func() bool {
+		_, metrics := get(t, n, "/metrics")
+		return strings.Contains(metrics, "forebay_dedupe_rebuilding 0")
+	}, "the window is rebuilt")
+	if _, body := n.Post(key, event); !strings.Contains(body, `"dropped":"duplicate"`) {
+		t.Errorf("a repeat after a restart: %s", body)
+	}
+}
+
+func TestForeignStateIsRefused(t *testing.T) {
+	c := nodetest.Config(t)
+	nodetest.Key(t, c)
+	nodetest.Run(t, c).Stop()
+	if err := os.RemoveAll(filepath.Join(c.Node.DataDir, "wal")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := node.Open(c, node.Options{})
+	if err == nil || !strings.Contains(err.Error(), "wal reidentify") {
+		t.Errorf("a state folder without its log: %v; want an error that says what to do", err)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	c := nodetest.Config(t)
+	key := nodetest.Key(t, c)
+	n := nodetest.Run(t, c)
+	n.Post(key, nodetest.Event("a", ""))
+	status, text := get(t, n, "/metrics")
+	if status != http.StatusOK {
+		t.Fatalf("/metrics: %d\n%s", status, text)
+	}
+	for _, want := range []string{
+		"forebay_events_accepted_total 1\n", `forebay_cursor_lag_events{cursor="archive"}`, `forebay_requests_dropped_total{reason="unauthorized"} 0`,
+		"forebay_wal_sync_seconds_count", "forebay_reply_seconds_count 1\n", `forebay_check_ok{check="accept"} 1`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("/metrics lacks %q", want)
+		}
+	}
+}
+
+func get(t *testing.T, n *nodetest.Node, path string) (int, string) {
+	t.Helper()
+	res, err := http.Get(n.AdminURL + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(body)
+}
