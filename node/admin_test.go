@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -81,5 +82,26 @@ func TestAdminTokenIsRequired(t *testing.T) {
 	}
 	if _, err := admin.NewClient(addr, "opensesam").Status(ctx); err == nil {
 		t.Error("a wrong token was taken")
+	}
+}
+
+// TestEveryRouteIsDocumented holds the manual to the API.
+func TestEveryRouteIsDocumented(t *testing.T) {
+	source, err := os.ReadFile("admin/server.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	manual, err := os.ReadFile("OPERATING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes := regexp.MustCompile(`r\.(GET|POST)\("([^"]+)"`).FindAllStringSubmatch(string(source), -1)
+	if len(routes) < 10 {
+		t.Fatalf("found %d routes in server.go: this test no longer sees them", len(routes))
+	}
+	for _, r := range routes {
+		if !strings.Contains(string(manual), "`"+r[1]+" "+r[2]+"`") {
+			t.Errorf("OPERATING.md does not name %s %s", r[1], r[2])
+		}
 	}
 }

@@ -153,7 +153,13 @@ func (n *Node) stop(stopBackground func(), behind *sync.WaitGroup) error {
 	defer cancel()
 	err := n.ingest.Shutdown(ctx)
 	stopBackground()
-	behind.Wait()
+	ended := make(chan struct{})
+	go func() { defer close(ended); behind.Wait() }()
+	select {
+	case <-ended:
+	case <-time.After(stopTimeout):
+		err = errors.Join(err, fmt.Errorf("a shipper did not end its requests within %s: what they carried is delivered again after the next start", stopTimeout))
+	}
 	err = errors.Join(err, n.ledger.save(true))
 	if shutdownErr := n.adminServer.Shutdown(ctx); shutdownErr != nil {
 		err = errors.Join(err, n.adminServer.Close()) // a stream that an operator left open
