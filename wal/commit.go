@@ -20,6 +20,7 @@ type committer struct {
 	unsynced   bool      // with SyncInterval: there are writes since syncedAt
 	syncedAt   time.Time // with SyncInterval: when the last sync ended
 	tails      []tornTail
+	exposed    bool      // readers may have the newest segment open
 	suspect    bool      // a sync has failed since the newest segment was last rewritten
 	since      time.Time // when the log became unavailable
 	retry      time.Duration

@@ -303,3 +303,35 @@ func TestKilledAfterAFailedSync(t *testing.T) {
 		}
 	}
 }
+
+// TestReadErrorsAreNotDamage: what cannot be read now may be readable later, so
+// a reader stays where it is and nothing is taken for lost.
+func TestReadErrorsAreNotDamage(t *testing.T) {
+	disk := waltest.Mount(t)
+	w := &workload{t: t, disk: disk, dir: filepath.Join(disk.Dir(), "log"), kept: newLedger()}
+	l := open(t, options(w.dir))
+	w.append(l, 60)
+	for _, op := range []waltest.Op{waltest.Read, waltest.Open} {
+		r := l.NewReader(1)
+		next := uint64(1)
+		for n := 1; next <= l.DurableSeq(); n++ {
+			disk.Inject(waltest.Fault{Op: op, Nth: n % 3})
+			b, err := r.Next(t.Context())
+			if err != nil {
+				if !errors.Is(err, syscall.EIO) {
+					t.Fatal(err)
+				}
+				continue
+			}
+			if b.FirstSeq != next || len(b.Gaps) > 0 {
+				t.Fatalf("seq %d and gaps %+v where %d is next", b.FirstSeq, b.Gaps, next)
+			}
+			next = b.LastSeq() + 1
+		}
+		disk.Heal()
+		r.Close()
+	}
+	if s := l.Stats(); s.Damaged != 0 || s.LostSeqs != 0 {
+		t.Errorf("%d damaged, %d lost", s.Damaged, s.LostSeqs)
+	}
+}

@@ -112,7 +112,7 @@ func (i *incidents) save(path string, d *Damage) error {
 // copy writes the damaged bytes to a file of their own, unless that is there
 // already or the folder is full. The caller holds mu.
 func (i *incidents) copy(path string, d *Damage) error {
-	if i.frozen || i.quota < 0 {
+	if i.frozen || i.quota < 0 || d.Bytes == 0 {
 		return nil
 	}
 	if err := i.prepare(); err != nil {

@@ -338,6 +338,7 @@ func (l *Log) start(end logEnd) error {
 		c.queue.close(unavailable(err, c.since))
 		l.logger.Error("the disk is full: the log can be read, and takes appends once there is space", slog.Any("error", err))
 	}
+	c.exposed = true
 	go c.run()
 	return nil
 }

@@ -72,8 +72,8 @@ func (c *committer) recover() error {
 		return fmt.Errorf("restore %s: %w", newest.name(), err)
 	}
 	next := newest
-	if newest.size > 0 {
-		next = newSegment(c.opts.Dir, c.lastNumber+1)
+	if newest.size > 0 || c.exposed {
+		next = newSegment(c.opts.Dir, max(newest.number, c.lastNumber)+1)
 		if err := createEmpty(next.path); err != nil {
 			return fmt.Errorf("start a segment: %w", err)
 		}
@@ -89,11 +89,26 @@ func (c *committer) recover() error {
 	if next != newest {
 		c.mu.Lock()
 		newest.sealed = true
+		if newest.size == 0 {
+			c.segments = c.segments[:len(c.segments)-1]
+		}
 		c.addSegment(next)
 		c.mu.Unlock()
 		c.tail.wake()
+		if newest.size == 0 {
+			c.discardEmpty(newest)
+		}
 	}
 	return nil
+}
+
+// discardEmpty deletes a segment that never came to hold a block. Readers may
+// wait at its start, in a file that is no longer the one of this name, which is
+// why it cannot be used again.
+func (c *committer) discardEmpty(s *segment) {
+	if err := removeIfThere(s.path); err != nil {
+		c.logger.Warn("an empty segment file stays behind", slog.Any("error", err))
+	}
 }
 
 // removeStrays deletes the segment files behind the newest one that readers

@@ -80,7 +80,8 @@ type rawBlock struct {
 	stored []byte
 }
 
-// Damage is a run of bytes in a segment file that no block can be read from.
+// Damage is a run of bytes in a segment file that no block can be read from. It
+// has no bytes where all that is wrong is a length prefix that is not there.
 type Damage struct {
 	File   string `json:"file"`
 	Offset int64  `json:"offset"`
