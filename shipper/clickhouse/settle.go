@@ -2,7 +2,6 @@ package clickhouse
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,18 +15,6 @@ import (
 // maxUnseen is how many acknowledged inserts may leave rows unseen before
 // the cursor pauses.
 const maxUnseen = 3
-
-// buried is which seqs were buried out of the plan under way. It is durable
-// in the same step as the dead letters themselves.
-type buried struct {
-	Plan string   `json:"plan"` // its token
-	Seqs []uint64 `json:"seqs"` // ascending
-}
-
-// buriedKey is where that is kept. A fill keeps none: a letter that it buried
-// is no longer marked to be delivered, and is not read again; one that is
-// read again was requeued again, and counts as any other.
-const buriedKey = "buried"
 
 // attempt is the last insert of a plan.
 type attempt struct {
@@ -157,8 +144,7 @@ func (d *delivery) settled(b *block, last attempt) error {
 }
 
 // missing reads which of the rows are not in the table, as soon as the server
-// works on none of the plan's inserts any more. Rows buried, and rows that
-// the table's TTL may have taken, are not missed.
+// works on none of the plan's inserts any more. Buried rows are not missed.
 func (d *delivery) missing(ctx context.Context, plan shipper.Plan, b *block, rows []int) ([]int, error) {
 	for {
 		srv, err := d.reach(ctx, plan.Addr)
@@ -250,100 +236,4 @@ func (t table) mayHaveExpired(received int64) bool {
 	}
 	day := 24 * time.Hour
 	return time.Since(time.UnixMilli(received)) > max(t.ttl-day, day)
-}
-
-// sift finds the rows that the server refuses, none of which are in the
-// table, by halves, and buries them; their neighbours are inserted on the
-// way. It returns the last insert, so that settle goes on from there.
-func (d *delivery) sift(ctx context.Context, plan *shipper.Plan, b *block, refused attempt) (attempt, error) {
-	if len(refused.rows) == 1 {
-		return attempt{rows: refused.rows, token: refused.token}, d.bury(ctx, *plan, b, refused.rows[0], refused.err)
-	}
-	base := plan.Token + ":" + nextRepair(plan)
-	plan.Attempts++
-	if err := d.feed.SavePlan(*plan); err != nil {
-		return refused, err
-	}
-	return d.siftHalves(ctx, plan, b, base, refused)
-}
-
-func (d *delivery) siftHalves(ctx context.Context, plan *shipper.Plan, b *block, base string, refused attempt) (attempt, error) {
-	var last attempt
-	middle := len(refused.rows) / 2
-	for _, half := range [][]int{refused.rows[:middle], refused.rows[middle:]} {
-		srv, err := d.reach(ctx, plan.Addr)
-		if err != nil {
-			return last, err
-		}
-		token := fmt.Sprintf("%s:%d-%d", base, b.seqs[half[0]], b.seqs[half[len(half)-1]])
-		last = d.send(ctx, srv, b, half, token)
-		if last.err == nil {
-			continue
-		}
-		if !last.refused() {
-			return last, nil // the outcome is open: settle reads it
-		}
-		missing, err := d.missing(ctx, *plan, b, half)
-		if err != nil {
-			return last, err
-		}
-		if len(missing) < len(half) {
-			return last, nil
-		}
-		if len(half) == 1 {
-			err = d.bury(ctx, *plan, b, half[0], last.err)
-			last.err = nil
-		} else {
-			last, err = d.siftHalves(ctx, plan, b, base, last)
-		}
-		if err != nil || last.err != nil {
-			return last, err
-		}
-	}
-	return last, nil
-}
-
-// bury gives a row to the dead letters; that it was is durable with them.
-func (d *delivery) bury(ctx context.Context, plan shipper.Plan, b *block, row int, cause error) error {
-	seq := b.seqs[row]
-	batch, err := d.feed.Read(ctx, seq, seq)
-	if err != nil {
-		return err
-	}
-	seqs := append(slices.Clone(d.buried), seq)
-	slices.Sort(seqs)
-	var keep []shipper.Write
-	if !d.feed.Fill() {
-		value, err := json.Marshal(buried{plan.Token, seqs})
-		if err != nil {
-			return fmt.Errorf("encode buried seqs: %w", err)
-		}
-		keep = append(keep, shipper.Write{Key: buriedKey, Value: value})
-	}
-	var letters []shipper.DeadLetter
-	for _, e := range batch.Events {
-		letters = append(letters, shipper.NewDeadLetter(e, cause.Error(), plan.Attempts))
-	}
-	if err := d.feed.Bury(letters, keep...); err != nil {
-		return err
-	}
-	d.buried = seqs
-	d.sink.opts.Logger.Warn("event refused by ClickHouse, kept as a dead letter", "seq", seq, "err", cause)
-	return nil
-}
-
-func (d *delivery) loadBuried(plan shipper.Plan) error {
-	if d.feed.Fill() {
-		return nil
-	}
-	return d.feed.Load(buriedKey, func(_ string, value []byte) error {
-		var saved buried
-		if err := json.Unmarshal(value, &saved); err != nil {
-			return fmt.Errorf("decode buried seqs: %w", err)
-		}
-		if saved.Plan == plan.Token {
-			d.buried = saved.Seqs
-		}
-		return nil
-	})
 }

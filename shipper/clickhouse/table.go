@@ -3,57 +3,13 @@ package clickhouse
 import (
 	"context"
 	"fmt"
-	"math/big"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"forebay/shipper/columns"
 )
-
-// kind is what a column holds.
-type kind int
-
-const (
-	text kind = iota
-	instant
-	ordinal
-)
-
-// column is one of the columns that are filled.
-type column struct {
-	name     string
-	kind     kind
-	ddl      string // in a created table
-	required bool   // in an operator's own table too
-}
-
-// fields are the columns in the order of a created table. What identifies an
-// event and its session is required everywhere: the cursor could not settle
-// a plan without it.
-var fields = [...]column{
-	{"project_id", text, "LowCardinality(String)", true},
-	{"session_id", text, "String CODEC(ZSTD(1))", true},
-	{"event_type", text, "LowCardinality(String)", true},
-	{"timestamp", instant, "DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1))", true},
-	{"received_at", instant, "DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1))", true},
-	{"route", text, "String CODEC(ZSTD(1))", false},
-	{"target_type", text, "LowCardinality(String)", false},
-	{"target_id", text, "String CODEC(ZSTD(1))", false},
-	{"target_selector", text, "String CODEC(ZSTD(1))", false},
-	{"target_tag", text, "LowCardinality(String)", false},
-	{"metadata", text, "String CODEC(ZSTD(1))", false},
-	{"environment", text, "LowCardinality(String)", false},
-	{"idempotency_key", text, "String CODEC(ZSTD(1))", false},
-	{"sdk_version", text, "LowCardinality(String)", false},
-	{"app_id", text, "LowCardinality(String)", false},
-	{"node_id", text, "LowCardinality(String)", false},
-	{"log_id", text, "LowCardinality(String)", true},
-	{"seq", ordinal, "UInt64 CODEC(Delta(8), ZSTD(1))", true},
-	{"extra", text, "String CODEC(ZSTD(1))", false},
-}
 
 // table is what the server says of the table.
 type table struct {
@@ -64,12 +20,6 @@ type table struct {
 	ttl     time.Duration // of received_at; 0 if there is none that can be read
 	window  uint64        // inserts whose tokens the table remembers
 	modern  bool          // the server knows DateTime64
-}
-
-// found is a column as it is in the table.
-type found struct {
-	kind     string // its type, as the server writes it
-	computed string // MATERIALIZED or ALIAS, into which nothing can be inserted, or ""
 }
 
 func (t table) exists() bool { return len(t.columns) > 0 }
@@ -218,85 +168,6 @@ func (t table) absent() []mismatch {
 		}
 	}
 	return out
-}
-
-// unwrap takes the wrappers off a type that change nothing for inserting.
-func unwrap(t string) string {
-	for {
-		inner, ok := "", false
-		for _, w := range []string{"Nullable(", "LowCardinality("} {
-			if inner, ok = strings.CutPrefix(t, w); ok {
-				break
-			}
-		}
-		if !ok {
-			return t
-		}
-		t = strings.TrimSuffix(inner, ")")
-	}
-}
-
-// fits tells whether a column of the type holds every value.
-func (c column) fits(columnType string) bool {
-	t := unwrap(columnType)
-	switch c.kind {
-	case text:
-		return t == "String" || c.name == "log_id" && t == "FixedString(32)"
-	case instant:
-		return isDateTime(t) || strings.HasPrefix(t, "DateTime64(")
-	case ordinal:
-		return slices.Contains([]string{"UInt64", "Int64", "UInt128", "Int128", "UInt256", "Int256"}, t)
-	}
-	return false
-}
-
-func isDateTime(t string) bool { return t == "DateTime" || strings.HasPrefix(t, "DateTime('") }
-
-// times makes the values of an instant column; clickhouse-go takes whole
-// seconds for DateTime, milliseconds for DateTime64.
-func (f found) times(millis []int64) any {
-	if !isDateTime(unwrap(f.kind)) {
-		return millis
-	}
-	seconds := make([]int64, len(millis))
-	for i, ms := range millis {
-		seconds[i] = floorSeconds(ms)
-	}
-	return seconds
-}
-
-func floorSeconds(ms int64) int64 { return time.UnixMilli(ms).Unix() }
-
-// ordinals makes the values of a number column.
-func (f found) ordinals(seqs []uint64) any {
-	switch unwrap(f.kind) {
-	case "UInt64":
-		return seqs
-	case "Int64":
-		out := make([]int64, len(seqs))
-		for i, n := range seqs {
-			out[i] = int64(n)
-		}
-		return out
-	}
-	out := make([]*big.Int, len(seqs))
-	for i, n := range seqs {
-		out[i] = new(big.Int).SetUint64(n)
-	}
-	return out
-}
-
-// typeFor is the column's type for an ALTER: what a created table has, or, in
-// an operator's table, the plain type that its server knows.
-func (c column) typeFor(o Options, modern bool) string {
-	if o.CreateTable {
-		return c.ddl
-	}
-	plain, _, _ := strings.Cut(c.ddl, " CODEC")
-	if modern {
-		return plain
-	}
-	return [...]string{text: "String", instant: "DateTime", ordinal: "UInt64"}[c.kind]
 }
 
 // alter is the statement that mends m.
