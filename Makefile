@@ -5,7 +5,8 @@ SHELL := /bin/bash -o pipefail
 .DEFAULT_GOAL := help
 
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS  := -s -w -X main.version=$(VERSION)
+BUILT    := $(shell git log -1 --format=%cI 2>/dev/null)
+LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.built=$(BUILT)
 FUZZTIME ?= 30s
 
 # The suite starts real servers, so no more packages run at once than there are cores.

@@ -49,7 +49,7 @@ func (h *health) run(ctx context.Context) {
 // look makes every check once. Those that stop new events from being taken
 // also turn readiness.
 func (h *health) look(now time.Time) {
-	checks := []admin.Check{h.accept(), h.durable(), h.ship(), h.keys(), h.ledger()}
+	checks := []admin.Check{h.accept(), h.durable(), h.ship(), h.keys(), h.clock(now), h.ledger()}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range checks {

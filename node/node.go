@@ -31,6 +31,7 @@ var ErrRunning = errInUse
 // Options are what a node needs besides its configuration.
 type Options struct {
 	Version string
+	Built   time.Time    // when the program was built; a clock before it is not believed
 	Logger  *slog.Logger // nil: nothing is logged
 }
 
@@ -38,8 +39,11 @@ type Options struct {
 type Node struct {
 	cfg     config.Config
 	version string
+	built   time.Time
 	started time.Time
 	logger  *slog.Logger
+
+	clockDoubted atomic.Bool
 
 	openedAt uint64                  // the log's newest seq at the start
 	readOnly bool                    // the log is only looked at, see Stopped
@@ -89,7 +93,7 @@ func newNode(cfg config.Config, o Options) *Node {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{cfg: cfg, version: o.Version, started: time.Now().UTC(), logger: o.Logger}
+	n := &Node{cfg: cfg, version: o.Version, built: o.Built, started: time.Now().UTC(), logger: o.Logger}
 	n.metrics = newMetrics(n)
 	return n
 }

@@ -152,6 +152,20 @@ func TestForeignStateIsRefused(t *testing.T) {
 	}
 }
 
+// TestClockFromBeforeTheBuildIsNotBelieved: the machine woke up in the past.
+func TestClockFromBeforeTheBuildIsNotBelieved(t *testing.T) {
+	c := nodetest.Config(t)
+	key := nodetest.Key(t, c)
+	n := nodetest.RunBuilt(t, c, time.Now().Add(100*24*time.Hour))
+	event := strings.Replace(nodetest.Event("a", ""), time.Now().UTC().Format("2006"), "2100", 1)
+	if _, body := n.Post(key, event); !strings.Contains(body, `"accepted":1`) {
+		t.Errorf("a timestamp was judged by a clock that is not believed: %s", body)
+	}
+	if status, body := get(t, n, "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "mend time synchronisation") {
+		t.Errorf("/readyz: %d %s", status, body)
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	c := nodetest.Config(t)
 	key := nodetest.Key(t, c)

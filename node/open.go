@@ -157,6 +157,7 @@ func (n *Node) openRouter() error {
 		WireBytes:      int(l.WireBytes),
 		Privacy:        checker,
 		TrustedProxies: proxies,
+		Now:            n.believedNow,
 		OnReply:        n.metrics.replied,
 		Logger:         n.logger.With("part", "router"),
 	})

@@ -56,7 +56,7 @@ func (g *globals) runDev(cmd *cobra.Command, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	n, err := node.Open(cfg, node.Options{Version: version, Logger: logger})
+	n, err := node.Open(cfg, nodeOptions(logger))
 	if err != nil {
 		return err
 	}

@@ -15,8 +15,8 @@ import (
 	"syscall"
 )
 
-// version is set by the linker; see the Makefile.
-var version = "unknown"
+// version and built (RFC 3339) are set by the linker; see the Makefile.
+var version, built = "unknown", ""
 
 // Exit codes, as documented in OPERATING.md.
 const (

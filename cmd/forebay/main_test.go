@@ -20,6 +20,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("FOREBAY_UPDATE") != "",
 		Setup: func(e *testscript.Env) error {
+			e.Values[stopKey] = new(stopper)
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("FOREBAY_OPERATOR", "ann")
 			return nil

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +41,7 @@ process that prints what reaches it.`,
 			if err != nil {
 				return err
 			}
-			n, err := node.Open(cfg, node.Options{Version: version, Logger: logger})
+			n, err := node.Open(cfg, nodeOptions(logger))
 			if err != nil {
 				return err
 			}
@@ -50,6 +51,15 @@ process that prints what reaches it.`,
 	cmd.Flags().BoolVar(&dev, "dev", false, "run with everything embedded, on loopback")
 	cmd.Flags().StringVar(&dir, "dev-dir", ".demo", "folder of --dev")
 	return cmd
+}
+
+// nodeOptions are those of this program.
+func nodeOptions(logger *slog.Logger) node.Options {
+	at, err := time.Parse(time.RFC3339, built)
+	if err != nil {
+		at = time.Time{} // built without the Makefile: no time to hold the clock against
+	}
+	return node.Options{Version: version, Built: at, Logger: logger}
 }
 
 // newLogger writes to w as the configuration says.

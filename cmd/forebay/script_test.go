@@ -49,7 +49,7 @@ func startNodeCmd(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Defer(func() { _ = stop() })
-	running[ts.Getenv("ADMIN")] = stop
+	ts.Value(stopKey).(*stopper).stop = stop
 	client := admin.NewClient(ts.Getenv("ADMIN"), "")
 	waitUntil(ts, func() error {
 		s, err := client.Status(context.Background())
@@ -60,15 +60,17 @@ func startNodeCmd(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// running has the way to stop each node that a script started, by its admin
-// address. Scripts do not run in parallel.
-var running = map[string]func() error{}
+// stopper has the way to stop the node that a script started. Scripts run in
+// parallel, each with its own.
+type stopper struct{ stop func() error }
+
+const stopKey = "stop"
 
 func stopNodeCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: stopnode")
 	}
-	ts.Check(running[ts.Getenv("ADMIN")]())
+	ts.Check(ts.Value(stopKey).(*stopper).stop())
 }
 
 func prepareNode(ts *testscript.TestScript) {

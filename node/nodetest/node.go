@@ -59,7 +59,13 @@ func Key(tb testing.TB, c config.Config) string {
 // Run opens and runs a node until Stop or the end of the test.
 func Run(tb testing.TB, c config.Config) *Node {
 	tb.Helper()
-	n, err := node.Open(c, node.Options{Version: "test"})
+	return RunBuilt(tb, c, time.Time{})
+}
+
+// RunBuilt is Run of a program that was built at a certain time.
+func RunBuilt(tb testing.TB, c config.Config, built time.Time) *Node {
+	tb.Helper()
+	n, err := node.Open(c, node.Options{Version: "test", Built: built})
 	if err != nil {
 		tb.Fatalf("open the node: %v", err)
 	}
