@@ -107,7 +107,7 @@ func (d *demo) report(ctx context.Context, at place) error {
 	for _, verb := range []string{"status", "cursor list", "wal ls", "wal cat --limit 3", "cursor rewind session --to-seq 1"} {
 		fmt.Fprintf(d.out, "           %s --admin %s %s\n", filepath.Join(d.bin, "forebay"), at.admin, verb)
 	}
-	fmt.Fprintf(d.out, `send       curl -H "X-API-Key: $(cat %s)" -d '{"events":[{"eventType":"click","timestamp":"%s","sessionId":"s1","route":"/cart","target":{"type":"element","id":"buy"}}]}' http://%s/v1/events
+	fmt.Fprintf(d.out, `send       curl -H "X-API-Key: $(cat %s)" -H "Content-Type: application/json" -d '{"events":[{"eventType":"click","timestamp":"%s","sessionId":"s1","route":"/cart","target":{"type":"element","id":"buy"}}]}' http://%s/v1/events
 `, at.keyFile, time.Now().UTC().Format(time.RFC3339), at.ingest)
 	return err
 }
