@@ -73,6 +73,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	e := emitter{out}
 	e.log(n.log.Stats(), n.disk.state())
 	e.tally(n.router.Tally())
+	e.findings(n.router.Findings())
 	for _, cursor := range n.cursors.All() {
 		e.cursor(cursor.Status())
 	}
@@ -133,6 +134,14 @@ func (e emitter) tally(t router.Tally) {
 	e.counter("forebay_events_accepted_total", "Events on disk.", float64(t.Events.Accepted))
 	for reason, n := range t.Events.Dropped {
 		e.counter("forebay_events_dropped_total", "Events dropped, by reason.", float64(n), "reason", reason)
+	}
+}
+
+func (e emitter) findings(all []router.Finding) {
+	const name, help = "forebay_privacy_findings_total", "Events in which a privacy detector found something since the start, by what was done with them."
+	for _, f := range all {
+		e.counter(name, help, float64(f.Dropped), "detector", f.Detector, "action", "drop")
+		e.counter(name, help, float64(f.Reported), "detector", f.Detector, "action", "report")
 	}
 }
 

@@ -170,7 +170,7 @@ func TestMetrics(t *testing.T) {
 	c := nodetest.Config(t)
 	key := nodetest.Key(t, c)
 	n := nodetest.Run(t, c)
-	n.Post(key, nodetest.Event("a", ""))
+	n.Post(key, nodetest.Event("a", ""), nodetest.Event("a", `,"to":"john@example.com"`))
 	status, text := get(t, n, "/metrics")
 	if status != http.StatusOK {
 		t.Fatalf("/metrics: %d\n%s", status, text)
@@ -178,6 +178,7 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		"forebay_events_accepted_total 1\n", `forebay_cursor_lag_events{cursor="archive"}`, `forebay_requests_dropped_total{reason="unauthorized"} 0`,
 		"forebay_wal_sync_seconds_count", "forebay_reply_seconds_count 1\n", `forebay_check_ok{check="accept"} 1`,
+		`forebay_privacy_findings_total{action="drop",detector="email"} 1`, `forebay_privacy_findings_total{action="report",detector="email"} 0`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("/metrics lacks %q", want)
