@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -22,16 +21,17 @@ import (
 )
 
 const (
-	dialTimeout    = 5 * time.Second
-	pingAfter      = 15 * time.Second // silence on an HTTP/2 connection before it is asked whether it lives
-	drainTimeout   = 2 * time.Second  // for the body of an answer, once its status is known
-	maxAnswerBytes = 64 << 10         // of an answer's body; the rest is not read
-	maxHeaderBytes = 64 << 10         // of an answer's header
+	dialTimeout      = 5 * time.Second
+	pingAfter        = 15 * time.Second // silence on an HTTP/2 connection before it is asked whether it lives
+	drainTimeout     = 2 * time.Second  // for the body of an answer, once its status is known
+	maxAnswerBytes   = 64 << 10         // of an answer's body; the rest is not read
+	maxHeaderBytes   = 64 << 10         // of an answer's header
+	writeBufferBytes = 64 << 10         // of a connection: most requests go out in one write
 )
 
 // client speaks HTTP with one Session Manager.
 type client struct {
-	http    *http.Client
+	http    *http.Transport // without http.Client: nothing follows redirects
 	url     *url.URL
 	token   tokenFile
 	gzip    bool
@@ -55,6 +55,7 @@ func newClient(o Options) (*client, error) {
 		IdleConnTimeout:        90 * time.Second,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxHeaderBytes,
+		WriteBufferSize:        writeBufferBytes,
 	}
 	if o.CAFile != "" {
 		pem, err := os.ReadFile(o.CAFile)
@@ -67,10 +68,7 @@ func newClient(o Options) (*client, error) {
 		}
 	}
 	return &client{
-		http: &http.Client{
-			Transport:     t,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		http:    t,
 		url:     target,
 		token:   tokenFile{path: o.TokenFile},
 		gzip:    o.Gzip,
@@ -97,20 +95,27 @@ func (c *client) post(ctx context.Context, r request) answer {
 	if err != nil {
 		return failure(err, c.timeout)
 	}
-	drain := time.AfterFunc(drainTimeout, cancel)
-	defer drain.Stop()
-	text, readErr := io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
-	closeErr := res.Body.Close()
+	text := readAnswer(res, cancel)
 	a := classify(res, r.epoch, text)
 	if a.verdict == unauthorized {
 		if now, err := c.token.authorization(); err == nil && now != res.Request.Header.Get("Authorization") {
 			return answer{verdict: failed, err: fmt.Errorf("%w: the token has been replaced meanwhile", a.err)}
 		}
 	}
-	if a.verdict == failed {
-		a.err = errors.Join(a.err, readErr, closeErr)
-	}
 	return a
+}
+
+// readAnswer reads the body of an answer, as far as it comes in time, so that
+// the connection can be used again; what it cannot read is of no interest.
+func readAnswer(res *http.Response, hangUp context.CancelFunc) []byte {
+	var text []byte
+	if res.ContentLength != 0 {
+		late := time.AfterFunc(drainTimeout, hangUp)
+		text, _ = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
+		late.Stop()
+	}
+	_ = res.Body.Close()
+	return text
 }
 
 // do sends a request with the token in force.
@@ -132,7 +137,11 @@ func (c *client) do(ctx context.Context, method string, h http.Header, body []by
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		req.Body = io.NopCloser(bytes.NewReader(body))
 	}
-	return c.http.Do(req.WithContext(ctx))
+	res, err := c.http.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", method, c.url, err)
+	}
+	return res, nil
 }
 
 // probe asks, without sending events, whether the credentials are still

@@ -85,7 +85,7 @@ func (r *run) drop(l *lane, n int, now time.Time) {
 	}
 	l.pop(n)
 	if len(l.queue) > 0 {
-		heap.Fix(&r.byFirst, l.place)
+		r.byFirst.moved(l)
 		r.enqueue(l)
 		return
 	}

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bytes"
 	"container/heap"
 	"strings"
 	"time"
@@ -71,15 +70,34 @@ type lane struct {
 func newEvents(b *shipper.Batch) []event {
 	events := make([]event, len(b.Events))
 	var last *origin
-	for i, e := range b.Events {
+	var block []byte // for the events of one session that stand together
+	for i := range b.Events {
+		e := &b.Events[i]
+		if i == 0 || e.Session != b.Events[i-1].Session {
+			block = make([]byte, 0, together(b.Events[i:]))
+		}
+		block = append(block, e.Raw...)
+		raw := block[len(block)-len(e.Raw) : len(block) : len(block)]
 		o := origin{logID: e.LogID, receivedAt: e.ReceivedAt, sdkVersion: e.SDKVersion, appID: e.AppID}
 		if last == nil || *last != o {
 			o.sdkVersion, o.appID = strings.Clone(o.sdkVersion), strings.Clone(o.appID)
 			last = &o
 		}
-		events[i] = event{seq: e.Seq, raw: bytes.Clone(e.Raw), origin: last}
+		events[i] = event{seq: e.Seq, raw: raw, origin: last}
 	}
 	return events
+}
+
+// together is how many bytes the leading events of one session have.
+func together(events []shipper.Event) int {
+	n := 0
+	for i := range events {
+		if events[i].Session != events[0].Session {
+			break
+		}
+		n += len(events[i].Raw)
+	}
+	return n
 }
 
 func (e event) held() int64 { return int64(len(e.raw)) + eventOverhead }
@@ -159,25 +177,37 @@ func (l *lane) batch(o Options, replay uint64, lost header.Ranges) int {
 
 // byFirst is the lanes as a heap by their first seq: its top is the low
 // watermark.
-type byFirst []*lane
+type byFirst []firstOf
+
+// firstOf is a lane and its first seq, beside it for speed.
+type firstOf struct {
+	seq  uint64
+	lane *lane
+}
 
 func (h byFirst) Len() int           { return len(h) }
-func (h byFirst) Less(i, j int) bool { return h[i].first() < h[j].first() }
+func (h byFirst) Less(i, j int) bool { return h[i].seq < h[j].seq }
 func (h byFirst) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].place, h[j].place = i, j
+	h[i].lane.place, h[j].lane.place = i, j
 }
 func (h *byFirst) Push(x any) {
 	l := x.(*lane)
 	l.place = len(*h)
-	*h = append(*h, l)
+	*h = append(*h, firstOf{l.first(), l})
 }
 func (h *byFirst) Pop() any {
 	old := *h
-	l := old[len(old)-1]
-	old[len(old)-1] = nil
+	l := old[len(old)-1].lane
+	old[len(old)-1] = firstOf{}
 	*h = old[:len(old)-1]
 	return l
+}
+
+// moved puts a lane whose first seq has changed in its place.
+func (h byFirst) moved(l *lane) {
+	h[l.place].seq = l.first()
+	heap.Fix(&h, l.place)
 }
 
 // byDue is the waiting lanes as a heap by when they are due.

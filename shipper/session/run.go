@@ -296,7 +296,7 @@ func (r *run) wake(now time.Time) time.Duration {
 func (r *run) low() uint64 {
 	low := r.next
 	if len(r.byFirst) > 0 {
-		low = r.byFirst[0].first()
+		low = r.byFirst[0].seq
 	}
 	if r.left > 0 {
 		low = min(low, r.left)
