@@ -21,6 +21,7 @@ import (
 	"forebay/shipper/session/receiver"
 	"forebay/shipper/shippertest"
 	"forebay/shipper/shippertest/proxy"
+	"forebay/wal"
 )
 
 // gauge wraps a receiver: how many requests are in it, how many came, and
@@ -546,4 +547,76 @@ func TestReleaseAndSetAside(t *testing.T) {
 	if report := r.Report(); report.Events != 5 || report.Gaps != 3 || !report.InOrder() {
 		t.Errorf("%+v", report)
 	}
+}
+
+// TestLostEvents damages the log under a session: what is lost is announced
+// to each session that goes on after it, also after a restart.
+func TestLostEvents(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	log, err := wal.Open(wal.Options{Dir: dir, SegmentBytes: 4 << 10, Compression: wal.CompressionNone, ReserveBytes: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	rig := &shippertest.Rig{TB: t, Log: log, State: shippertest.NewState()}
+	appendEvents(rig, 4, 100)
+	segments, err := log.Segments()
+	if err != nil {
+		t.Fatal(err)
+	}
+	damage(t, dir, segments)
+	r, server := newReceiver(t, receiver.Options{})
+	sink := newSink(t, session.Options{URL: server.URL})
+	ship := rig.Start(sink, flush, shipper.Options{})
+	ship.WaitDone()
+	ship.Stop()
+	lost := ship.Status().Lost
+	if len(lost) != 1 {
+		t.Fatalf("lost: %+v", lost)
+	}
+	n := lost[0].Last - lost[0].First + 1
+	if report := r.Report(); report.Events != log.DurableSeq()-n || report.Gaps != 4*n || !report.InOrder() {
+		t.Errorf("%d were lost; %+v", n, report)
+	}
+	rig.Append("shop", "late", 1)
+	ship = rig.Start(sink, flush, shipper.Options{})
+	ship.WaitDone()
+	if marks := r.Marks("shop", "late"); len(marks) != 1 || marks[0].Gaps.Len() != n {
+		t.Errorf("a session after a restart: %+v", marks)
+	}
+}
+
+// damage flips a bit in the middle of the second segment.
+func damage(t *testing.T, dir string, segments []wal.SegmentInfo) {
+	t.Helper()
+	if len(segments) < 3 {
+		t.Fatalf("%d segments", len(segments))
+	}
+	path := filepath.Join(dir, segments[1].Name)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNewerStateIsRefused meets what a later release has saved.
+func TestNewerStateIsRefused(t *testing.T) {
+	t.Parallel()
+	rig := shippertest.NewRig(t)
+	_, server := newReceiver(t, receiver.Options{})
+	rig.Append("shop", "s", 1)
+	if err := rig.State.Commit(shipper.Write{Key: "lane/test/reach", Value: []byte(`{"version":2}`)}); err != nil {
+		t.Fatal(err)
+	}
+	ship := rig.Start(newSink(t, session.Options{URL: server.URL}), flush, shipper.Options{})
+	ship.WaitFor("it is refused", func() bool { return strings.Contains(ship.Status().LastError, "version 2") })
 }

@@ -10,6 +10,10 @@ import (
 // reachKey is where the state keeps how far sending went.
 const reachKey = "reach"
 
+// stateVersion is the version of all that the sink keeps in the state. A newer
+// one is refused: guessing at it could lose events.
+const stateVersion = 1
+
 // reserve is how many seqs ahead of reading the reach is saved, so that
 // sending waits for a save once in so many events at most.
 const reserve = 20_000
@@ -18,9 +22,10 @@ const reserve = 20_000
 // was confirmed. After a rewind it tells which events may come a second time;
 // it is saved ahead of sending, so that a crash cannot make it too low.
 type reach struct {
-	Epoch  uint64 `json:"epoch"`
-	Sent   uint64 `json:"sent"`   // nothing above it was ever sent
-	Replay uint64 `json:"replay"` // nothing above it was sent in an epoch before this
+	Version int    `json:"version"`
+	Epoch   uint64 `json:"epoch"`
+	Sent    uint64 `json:"sent"`   // nothing above it was ever sent
+	Replay  uint64 `json:"replay"` // nothing above it was sent in an epoch before this
 }
 
 // loadReach reads the reach, and turns that of an earlier epoch into a replay.
@@ -31,12 +36,19 @@ func (r *run) loadReach() error {
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	if r.reach.Version > stateVersion {
+		return fmt.Errorf("the state of cursor %s has version %d, this release reads up to %d: run the release that wrote it", r.feed.Cursor(), r.reach.Version, stateVersion)
+	}
 	r.saved, r.before = r.reach, r.reach.Sent
+	r.reach.Version = stateVersion
 	if r.reach.Epoch != r.feed.Epoch() {
 		r.reach.Epoch, r.reach.Replay = r.feed.Epoch(), r.reach.Sent
 	}
 	r.reach.Replay = max(r.reach.Replay, r.feed.Replay())
-	return err
+	return nil
 }
 
 // beyond says that events were read that may not be sent before the reach is

@@ -111,6 +111,9 @@ func newRun(s *Sink, feed *shipper.Feed) (*run, error) {
 
 // load reads what the last call of Ship saved.
 func (r *run) load() error {
+	if err := r.loadReach(); err != nil {
+		return err
+	}
 	now := time.Now()
 	err := r.feed.Load(gapPrefix, func(key string, value []byte) error {
 		return r.gaps.load(key, value, now)
@@ -128,7 +131,7 @@ func (r *run) load() error {
 	if err != nil {
 		return err
 	}
-	if err := r.loadMarks(); err != nil {
+	if err := r.feed.Load(markPrefix, r.marks.load); err != nil {
 		return err
 	}
 	r.touch(now) // saves what loading changed
@@ -139,15 +142,6 @@ func (r *run) load() error {
 	return r.feed.Load(parkedPrefix, func(key string, value []byte) error {
 		return r.troubles.load(parkedPrefix, key, value)
 	})
-}
-
-// loadMarks reads how far which session came, and until where all this may be
-// a replay.
-func (r *run) loadMarks() error {
-	if err := r.feed.Load(markPrefix, r.marks.load); err != nil {
-		return err
-	}
-	return r.loadReach()
 }
 
 // ship runs until the feed ends, ctx ends, or only an operator can help.
