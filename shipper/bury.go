@@ -17,13 +17,13 @@ const (
 // deadCount is what a cursor knows of its dead letters without reading them.
 type deadCount struct {
 	letters  int
-	requeued int // of these, how many wait to be delivered once more
-	bytes    int64
+	requeued int   // of these, how many wait to be delivered once more
+	bytes    int64 // of their raw events
 }
 
-func (d *deadCount) add(l DeadLetter, size, sign int) {
+func (d *deadCount) add(l DeadLetter, sign int) {
 	d.letters += sign
-	d.bytes += int64(sign * size)
+	d.bytes += int64(sign * len(l.Raw))
 	if l.Requeued {
 		d.requeued += sign
 	}
@@ -32,7 +32,9 @@ func (d *deadCount) add(l DeadLetter, size, sign int) {
 func (c *Cursor) countDead() error {
 	err := c.state.Scan(deadPrefix(c.name), func(key string, value []byte) error {
 		d, err := decodeLetter(key, value)
-		c.dead.add(d, len(value), 1)
+		if err == nil {
+			c.dead.add(d, 1)
+		}
 		return err
 	})
 	if err != nil {
@@ -42,8 +44,9 @@ func (c *Cursor) countDead() error {
 }
 
 // bury is Feed.Bury. A letter that was requeued and is refused again becomes
-// an ordinary one, with the new reason and all its attempts.
-func (c *Cursor) bury(letters []DeadLetter, writes []Write) error {
+// an ordinary one, with the new reason and all its attempts; those of a fill
+// do not count as newly refused.
+func (c *Cursor) bury(letters []DeadLetter, writes []Write, fill bool) error {
 	if len(letters) == 0 {
 		return nil
 	}
@@ -53,12 +56,19 @@ func (c *Cursor) bury(letters []DeadLetter, writes []Write) error {
 	for i := range letters {
 		letters[i].Cursor, letters[i].BuriedAt, letters[i].Requeued = c.name, now, false
 	}
-	if err := c.landfill(letters); err != nil {
+	if err := c.guard(letters, fill); err != nil {
 		return err
 	}
-	return c.changeDead(letters, nil, func(dead []Write) error {
+	err := c.changeDead(letters, nil, func(dead []Write) error {
 		return c.commit(append(c.lane(writes), dead...))
 	})
+	if err != nil || fill {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.landfill.add(letters)
+	return nil
 }
 
 // changeDead puts and drops dead letters by one commit, and keeps the counts.
@@ -76,7 +86,7 @@ func (c *Cursor) changeDead(put []DeadLetter, drop []uint64, commit func([]Write
 			return had, err
 		}
 		if had, err = decodeLetter(key, old); err == nil {
-			count.add(had, len(old), -1)
+			count.add(had, -1)
 		}
 		return had, err
 	}
@@ -92,7 +102,7 @@ func (c *Cursor) changeDead(put []DeadLetter, drop []uint64, commit func([]Write
 		if err != nil {
 			return err
 		}
-		count.add(d, len(w.Value), 1)
+		count.add(d, 1)
 		writes = append(writes, w)
 	}
 	for _, seq := range drop {
@@ -116,25 +126,50 @@ func (c *Cursor) changeDead(put []DeadLetter, drop []uint64, commit func([]Write
 	return nil
 }
 
-// landfill refuses to bury when too much has been refused lately. Letters that
-// are only queued do not count.
-func (c *Cursor) landfill(letters []DeadLetter) error {
-	letters = slices.DeleteFunc(slices.Clone(letters), func(d DeadLetter) bool { return d.Queued })
-	if len(letters) == 0 {
-		return nil
+// landfill is what was buried lately: the guard against a cursor that buries
+// all it is given.
+type landfill struct {
+	seqs     []uint64 // at most landfillWindow/landfillShare, ascending
+	released bool     // it was full, and the cursor goes on: what is waiting may pass
+}
+
+// full tells whether the letters are too many beside those buried before.
+func (l *landfill) full(letters []DeadLetter) bool {
+	newest := letters[len(letters)-1].Seq
+	for len(l.seqs) > 0 && l.seqs[0]+landfillWindow <= newest {
+		l.seqs = l.seqs[1:]
 	}
+	fresh := 0
+	for _, d := range letters {
+		if !slices.Contains(l.seqs, d.Seq) { // else buried before, and not advanced over
+			fresh++
+		}
+	}
+	return len(l.seqs)+fresh > landfillWindow/landfillShare
+}
+
+func (l *landfill) add(letters []DeadLetter) {
+	if l.released {
+		*l = landfill{} // they passed on an operator's word
+		return
+	}
+	for _, d := range letters {
+		if !slices.Contains(l.seqs, d.Seq) {
+			l.seqs = append(l.seqs, d.Seq)
+		}
+	}
+	slices.Sort(l.seqs)
+}
+
+// guard refuses to bury when too much has been buried lately. The cursor then
+// pauses; once it goes on, the same letters are let through and counting
+// begins anew.
+func (c *Cursor) guard(letters []DeadLetter, fill bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	newest := letters[len(letters)-1].Seq
-	for len(c.buried) > 0 && c.buried[0]+landfillWindow <= newest {
-		c.buried = c.buried[1:]
-	}
-	if len(c.buried)+len(letters) <= landfillWindow/landfillShare {
-		for _, d := range letters {
-			c.buried = append(c.buried, d.Seq)
-		}
+	if fill || c.landfill.released || !c.landfill.full(letters) {
 		return nil
 	}
-	c.buried = nil // a resume gives a fresh allowance
+	c.landfill = landfill{released: true}
 	return &PauseError{Reason: fmt.Sprintf("over 1 %% of the last %d events of cursor %s were refused, the last because of %q: mend the destination or the sender, then resume", landfillWindow, c.name, letters[len(letters)-1].Reason)}
 }

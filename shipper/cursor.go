@@ -24,21 +24,23 @@ type Cursor struct {
 	operate sync.Mutex // one operator's command at a time
 	saving  sync.Mutex // one commit of pos at a time, in order
 
-	mu       sync.Mutex
-	pos      position
-	current  *Plan
-	fillPlan *Plan              // of the round that delivers requeued letters
-	stalled  *PauseError        // the sink gave up until something changes
-	holds    int                // commands that want the sink to stand still
-	steps    int                // batches that may go out although paused
-	stepped  chan struct{}      // closed when they have, or the sink gave up
-	again    bool               // the run loop is to look anew before it runs Ship
-	cancel   context.CancelFunc // ends the running Ship
-	stopped  chan struct{}      // closed when it has ended
-	failure  failure
-	rate     meter
-	dead     deadCount
-	buried   []uint64 // seqs buried lately, ascending, for the landfill guard
+	mu        sync.Mutex
+	pos       position
+	current   *Plan
+	fillPlan  *Plan       // of the round that delivers requeued letters
+	stalled   *PauseError // the sink gave up until something changes
+	stalledAt time.Time
+	runs      bool               // somebody calls run
+	holds     int                // commands that want the sink to stand still
+	orders    uint64             // counts commands: a turn given before the last one is void
+	step      *step              // one batch may go out although paused
+	again     bool               // an operator has changed the dead letters since the last turn
+	cancel    context.CancelFunc // ends the running Ship
+	stopped   chan struct{}      // closed when it has ended
+	failure   failure
+	rate      meter
+	dead      deadCount
+	landfill  landfill
 }
 
 // Name is the cursor's name.
@@ -58,6 +60,9 @@ func (c *Cursor) load() error {
 	}
 	if saved == nil {
 		p := position{Next: max(c.log.FirstSeq(), 1)}
+		if p.Next > 1 {
+			p.Expired = []Range{{1, p.Next - 1}}
+		}
 		err := c.set.nextEpoch(func(epoch uint64, counter Write) error {
 			p.Epoch = epoch
 			w, err := p.write(c.name)
@@ -121,14 +126,17 @@ func (c *Cursor) saveLocked(change func(*position), writes ...Write) error {
 	return nil
 }
 
-// advance is Feed.Advance.
-func (c *Cursor) advance(next uint64, lost []Range, expired []Range, writes []Write) error {
+// advance is Feed.Advance of a feed of the given epoch.
+func (c *Cursor) advance(epoch, next uint64, lost []Range, expired []Range, writes []Write) error {
 	writes = c.lane(writes)
 	c.saving.Lock()
 	defer c.saving.Unlock()
 	c.mu.Lock()
-	from, plan := c.pos.Next, c.current
+	now, from, plan := c.pos.Epoch, c.pos.Next, c.current
 	c.mu.Unlock()
+	if now != epoch {
+		return fmt.Errorf("BUG: cursor %s: advance to %d in epoch %d, after a move to epoch %d: the sink has not stood still", c.name, next, epoch, now)
+	}
 	if next <= from {
 		if len(writes) == 0 {
 			return nil

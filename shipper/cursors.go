@@ -56,7 +56,8 @@ func NewCursors(o Options) (*Cursors, error) {
 }
 
 // Add makes the cursor name, loading its position; one that is new starts at
-// the oldest event of the log in an epoch of its own.
+// the oldest event of the log in an epoch of its own, and counts what the log
+// no longer keeps as expired.
 func (cs *Cursors) Add(name string, sink Sink, flush Flush) (*Cursor, error) {
 	if flush.Rows < 1 || flush.Bytes < 1 || flush.Age < 0 {
 		return nil, fmt.Errorf("cursor %s: flush needs rows and bytes of at least 1 and no negative age", name)
@@ -103,6 +104,7 @@ func (cs *Cursors) Get(name string) *Cursor {
 func (cs *Cursors) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, c := range cs.All() {
+		c.enter()
 		wg.Go(func() { c.run(ctx) })
 	}
 	wg.Wait()

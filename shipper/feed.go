@@ -5,16 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
 	"forebay/wal"
 	"forebay/wal/record"
 )
-
-// reasonRetention is how the log marks seqs that it no longer keeps, as
-// against seqs that were damaged.
-const reasonRetention = "retention"
 
 // Feed is a sink's view of the log during one call of Ship: events in log
 // order from the cursor's position on, and the means to say how far it came.
@@ -28,6 +25,7 @@ type Feed struct {
 	fill   bool // yields requeued dead letters instead of the log
 
 	reader *wal.Reader
+	batch  *Batch    // being collected; kept when that is interrupted
 	queue  []Event   // read from the log, not handed out
 	lost   []wal.Gap // likewise, in order, all before or between the queue's events
 	next   uint64    // first seq not handed out
@@ -35,7 +33,7 @@ type Feed struct {
 	left   int       // batches still to hand out; negative: no limit
 
 	mu     sync.Mutex
-	handed []wal.Gap // lost seqs that were handed out and not advanced over
+	handed []wal.Gap // lost seqs that were handed out or read again, and not advanced over
 	// letters of a fill that were handed out, and when each was buried: one
 	// that is requeued or buried anew meanwhile is another.
 	letters map[uint64]time.Time
@@ -52,6 +50,9 @@ func newFeed(c *Cursor, p position, limit int) *Feed {
 func newFillFeed(c *Cursor, p position) *Feed {
 	return &Feed{cursor: c, flush: c.flush, start: p.Next, epoch: p.Epoch, fill: true, left: -1, letters: map[uint64]time.Time{}}
 }
+
+// ends tells whether the feed has an end that its sink can reach.
+func (f *Feed) ends() bool { return f.fill || f.left >= 0 }
 
 func (f *Feed) close() error {
 	if f.reader == nil {
@@ -84,7 +85,7 @@ func (f *Feed) Cursor() string { return f.cursor.name }
 // limits. At the end of the log it waits. A batch may hold no events, only
 // Lost ones: it is to be advanced over like any other. It returns ctx.Err()
 // when ctx ends and io.EOF when the cursor wants no more from this feed; what
-// was collected but not returned is not lost, the next feed reads it again.
+// was collected but not returned is not lost, the next call goes on with it.
 func (f *Feed) Next(ctx context.Context) (*Batch, error) {
 	if f.left == 0 {
 		return nil, io.EOF
@@ -100,16 +101,24 @@ func (f *Feed) Next(ctx context.Context) (*Batch, error) {
 	if f.left > 0 {
 		f.left--
 	}
-	f.mu.Lock()
-	f.handed = append(f.handed, b.Lost...)
-	f.mu.Unlock()
+	f.note(b.Lost)
 	return b, nil
+}
+
+// note remembers lost seqs that the sink has been told of.
+func (f *Feed) note(lost []wal.Gap) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.handed = append(f.handed, lost...)
 }
 
 // collect waits for the first event, and then for more until the batch is
 // full or old enough.
 func (f *Feed) collect(ctx context.Context) (*Batch, error) {
-	b := &Batch{First: f.next}
+	if f.batch == nil {
+		f.batch = &Batch{First: f.next}
+	}
+	b := f.batch
 	full := f.take(b)
 	for b.Last == 0 {
 		if err := f.read(ctx); err != nil {
@@ -121,14 +130,15 @@ func (f *Feed) collect(ctx context.Context) (*Batch, error) {
 	defer cancel()
 	for !full {
 		err := f.read(aging)
-		if err != nil && aging.Err() != nil && ctx.Err() == nil {
-			break // old enough
+		if ctx.Err() != nil && err != nil {
+			return nil, err
 		}
 		if err != nil {
-			return nil, err
+			break // old enough, or the next call meets the error again
 		}
 		full = f.take(b)
 	}
+	f.batch = nil
 	return b, nil
 }
 
@@ -216,6 +226,7 @@ func (f *Feed) Read(ctx context.Context, first, last uint64) (*Batch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read seqs %d to %d again: %w", first, last, err)
 	}
+	f.note(b.Lost)
 	return b, nil
 }
 
@@ -267,29 +278,31 @@ func (f *Feed) SavePlan(p Plan) error {
 // saves the writes.
 func (f *Feed) Advance(next uint64, writes ...Write) error {
 	if f.fill {
-		return f.cursor.filled(f.passedLetters(next), writes)
+		return f.advanceLetters(next, writes)
 	}
 	lost, expired := f.passed(next)
-	return f.cursor.advance(next, lost, expired, writes)
+	if err := f.cursor.advance(f.epoch, next, lost, expired, writes); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.handed = slices.DeleteFunc(f.handed, func(g wal.Gap) bool { return g.Last < next })
+	return nil
 }
 
-// passed takes the lost seqs below next off the list, apart by cause.
+// passed is the lost seqs below next, apart by cause.
 func (f *Feed) passed(next uint64) (lost, expired []Range) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for len(f.handed) > 0 && f.handed[0].First < next {
-		g := f.handed[0]
+	for _, g := range f.handed {
 		r := Range{g.First, min(g.Last, next-1)}
-		if g.Reason == reasonRetention {
+		switch {
+		case g.First >= next:
+		case g.Reason == wal.ReasonRetention:
 			expired = append(expired, r)
-		} else {
+		default:
 			lost = append(lost, r)
 		}
-		if g.Last >= next {
-			f.handed[0].First = next
-			break
-		}
-		f.handed = f.handed[1:]
 	}
 	return lost, expired
 }
@@ -312,5 +325,5 @@ func (f *Feed) Report(err error) { f.cursor.report(err) }
 // returns a *PauseError, to be passed on by Ship, when there is no more room
 // for dead letters or when so much is refused that something else is wrong.
 func (f *Feed) Bury(letters []DeadLetter, writes ...Write) error {
-	return f.cursor.bury(letters, writes)
+	return f.cursor.bury(letters, writes, f.fill)
 }

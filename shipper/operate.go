@@ -38,7 +38,7 @@ func placeOf(p position) place { return place{p.Next, p.Epoch, p.Pause} }
 
 // Pause stops the cursor, once requests in flight have ended, for d; zero is
 // until it is resumed. It survives restarts. Pausing a paused cursor replaces
-// the reason and the end.
+// the reason and the end; the same pause without an end again changes nothing.
 func (c *Cursor) Pause(ctx context.Context, cmd Command, d time.Duration) error {
 	if d < 0 {
 		return c.refuse("a pause cannot last %s", d)
@@ -48,6 +48,9 @@ func (c *Cursor) Pause(ctx context.Context, cmd Command, d time.Duration) error 
 		if d > 0 {
 			p.Until = p.Since.Add(d)
 		}
+		if had := c.position().Pause; had != nil && d == 0 && had.Until.IsZero() && had.Reason == p.Reason && had.By == p.By {
+			return nil
+		}
 		return c.audited("pause", cmd, func(pos *position) { pos.Pause = p })
 	})
 }
@@ -55,56 +58,29 @@ func (c *Cursor) Pause(ctx context.Context, cmd Command, d time.Duration) error 
 // Resume lets the cursor go on, whether an operator or the cursor itself
 // paused it. Resuming a running cursor changes nothing.
 func (c *Cursor) Resume(ctx context.Context, cmd Command) error {
+	if !c.paused() {
+		return nil
+	}
 	return c.still(ctx, func() error {
-		c.mu.Lock()
-		paused := c.pos.Pause != nil
-		c.stalled = nil
-		c.mu.Unlock()
-		if !paused {
+		if !c.paused() {
 			return nil
 		}
-		return c.audited("resume", cmd, func(pos *position) { pos.Pause = nil })
+		err := c.audited("resume", cmd, func(pos *position) { pos.Pause = nil })
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.stalled = nil
+		return nil
 	})
 }
 
-// Step lets a paused cursor deliver exactly one batch and returns when that
-// is done. If ctx ends first the batch is still under way, and the cursor
-// pauses after it.
-func (c *Cursor) Step(ctx context.Context, cmd Command) (Moved, error) {
-	if !c.operate.TryLock() {
-		return Moved{}, fmt.Errorf("cursor %s: %w", c.name, ErrBusy)
-	}
-	defer c.operate.Unlock()
+// paused tells whether the cursor stands still until someone acts.
+func (c *Cursor) paused() bool {
 	c.mu.Lock()
-	from, pending := c.pos, c.stepped != nil
-	c.mu.Unlock()
-	switch {
-	case from.Pause == nil:
-		return Moved{}, c.refuse("only a paused cursor can step: pause it first")
-	case pending:
-		return Moved{}, c.refuse("a step is still under way")
-	case from.Next > c.log.DurableSeq():
-		return Moved{}, c.refuse("there is nothing left to deliver")
-	}
-	done := make(chan struct{})
-	c.mu.Lock()
-	c.steps, c.stepped, c.stalled = 1, done, nil
-	c.mu.Unlock()
-	c.nudge()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		return Moved{}, fmt.Errorf("cursor %s: the step is still under way: %w", c.name, ctx.Err())
-	}
-	c.mu.Lock()
-	to, stalled := c.pos, c.stalled
-	c.mu.Unlock()
-	if stalled != nil {
-		return Moved{}, fmt.Errorf("cursor %s: %w", c.name, stalled)
-	}
-	m := Moved{Cursor: c.name, From: from.Next, To: to.Next, Epoch: to.Epoch}
-	return m, c.set.audit.commit(AuditEntry{By: cmd.By, Why: cmd.Why, Verb: "step", Cursor: c.name},
-		placeOf(from), placeOf(to), func(entry ...Write) error { return c.commit(entry) })
+	defer c.mu.Unlock()
+	return c.pos.Pause != nil || c.stalled != nil
 }
 
 // Rewind moves the cursor back to seq to, in a new epoch, so that everything
@@ -116,7 +92,7 @@ func (c *Cursor) Rewind(ctx context.Context, cmd Command, to uint64) (Moved, err
 	var m Moved
 	err := c.still(ctx, func() error {
 		from := c.position()
-		if from.Next == to && from.Undo != nil && from.Undo.To == to {
+		if from.cameTo(to) {
 			m = Moved{Cursor: c.name, From: to, To: to, Epoch: from.Epoch}
 			return nil
 		}
@@ -136,11 +112,16 @@ func (c *Cursor) Rewind(ctx context.Context, cmd Command, to uint64) (Moved, err
 }
 
 // SkipTo moves the cursor forward over events that will not be delivered, and
-// counts them as skipped. A later rewind brings them back.
+// counts them as skipped. A later rewind brings them back. A cursor that stands
+// there already by a skip to the same place is left alone.
 func (c *Cursor) SkipTo(ctx context.Context, cmd Command, to uint64) (Moved, error) {
 	var m Moved
 	err := c.still(ctx, func() error {
 		from := c.position()
+		if from.cameTo(to) {
+			m = Moved{Cursor: c.name, From: to, To: to, Epoch: from.Epoch}
+			return nil
+		}
 		if to <= from.Next {
 			return c.refuse("seq %d is not ahead of its position %d; to go back, rewind", to, from.Next)
 		}
@@ -172,16 +153,7 @@ func (c *Cursor) Undo(ctx context.Context, cmd Command) (Moved, error) {
 		if oldest := max(c.log.FirstSeq(), 1); u.Next < oldest {
 			return c.refuse("seq %d, where it stood, is no longer kept", u.Next)
 		}
-		return c.move("undo", cmd, &m, func(p *position) {
-			p.Next = u.Next
-			if !u.Skip {
-				p.Next = max(u.Next, from.Next)
-			}
-			p.Replay, p.Skipped, p.Undo = u.Replay, u.Skipped, nil
-			if p.Replay < p.Next {
-				p.Replay = 0
-			}
-		})
+		return c.move("undo", cmd, &m, func(p *position) { p.undo(u) })
 	})
 	return m, err
 }
@@ -193,17 +165,37 @@ func (c *Cursor) position() position {
 	return c.pos
 }
 
-// audited saves a change of the position that is no move.
+// audited saves a change of the position that is no move. A cursor that paused
+// itself is shown as paused.
 func (c *Cursor) audited(verb string, cmd Command, change func(*position)) error {
 	c.saving.Lock()
 	defer c.saving.Unlock()
 	before := c.position()
 	after := before
 	change(&after)
+	shown := placeOf(before)
+	if shown.Pause == nil {
+		shown.Pause = c.ownPause()
+	}
 	return c.set.audit.commit(AuditEntry{By: cmd.By, Why: cmd.Why, Verb: verb, Cursor: c.name},
-		placeOf(before), placeOf(after), func(entry ...Write) error {
+		shown, placeOf(after), func(entry ...Write) error {
 			return c.saveLocked(change, entry...)
 		})
+}
+
+// ownPause is the pause that the cursor took itself, nil if there is none.
+func (c *Cursor) ownPause() *Pause {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ownPauseLocked()
+}
+
+// ownPauseLocked is ownPause for a caller that holds c.mu.
+func (c *Cursor) ownPauseLocked() *Pause {
+	if c.stalled == nil {
+		return nil
+	}
+	return &Pause{Reason: c.stalled.Reason, By: "forebay", Since: c.stalledAt}
 }
 
 // move applies change to the position under a new epoch, remembers where it
@@ -237,7 +229,7 @@ func (c *Cursor) move(verb string, cmd Command, m *Moved, change func(*position)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pos, c.current, c.stalled = after, nil, nil
+	c.pos, c.current, c.stalled, c.landfill = after, nil, nil, landfill{}
 	*m = Moved{Cursor: c.name, From: before.Next, To: after.Next, Epoch: after.Epoch}
 	c.logger.Info("cursor moved", "verb", verb, "from", m.From, "to", m.To, "epoch", m.Epoch, "by", cmd.By, "why", cmd.Why)
 	return nil

@@ -57,6 +57,35 @@ type rewound struct {
 	At      time.Time `json:"at"`
 }
 
+// cameTo tells whether the last move brought it to seq to, and it has not gone
+// on since: the same move again is then already done.
+func (p *position) cameTo(to uint64) bool {
+	return p.Next == to && p.Undo != nil && p.Undo.To == to
+}
+
+// undo takes back u, the last move. What has been delivered since stays counted
+// as delivered: it was skipped no longer, and it is a repeat if it comes again.
+func (p *position) undo(u *rewound) {
+	at := p.Next
+	p.Undo, p.Replay = nil, u.Replay
+	if u.Skip {
+		if at > u.To {
+			p.Replay = max(p.Replay, at-1)
+		}
+		p.Next, p.Skipped = u.Next, u.Skipped
+	} else {
+		p.Next = max(u.Next, at)
+		for _, r := range u.Skipped {
+			if r.Last >= at {
+				p.Skipped = addRange(p.Skipped, Range{max(r.First, at), r.Last})
+			}
+		}
+	}
+	if p.Replay < p.Next {
+		p.Replay = 0
+	}
+}
+
 func cursorKey(name string) string { return "cursor/" + name }
 
 func (p position) write(name string) (Write, error) {

@@ -43,19 +43,19 @@ func (c *Cursor) Preview(ctx context.Context, to uint64) (Preview, error) {
 	at := c.position()
 	oldest, durable := max(c.log.FirstSeq(), 1), c.log.DurableSeq()
 	p := Preview{Cursor: c.name, From: at.Next, Verb: "rewind", Oldest: oldest, Projects: []string{}, Days: []string{}}
-	if to < oldest {
-		p.NotKept = oldest - to
-		to = oldest
-	}
-	p.To = to
 	first, last := to, at.Next-1
-	if to > at.Next {
+	switch {
+	case to > durable+1:
+		return p, c.refuse("seq %d is past the end of the log; the furthest is %d", to, durable+1)
+	case to > at.Next:
 		p.Verb = "skip"
 		first, last = at.Next, to-1
-		if to > durable+1 {
-			return p, c.refuse("seq %d is past the end of the log; the furthest is %d", to, durable+1)
-		}
+	case to < oldest: // and the cursor itself may stand before the oldest
+		first = min(oldest, at.Next)
+		p.NotKept = first - max(to, 1)
+		to = first
 	}
+	p.To = to
 	if first > last {
 		return p, nil
 	}

@@ -1,19 +1,17 @@
 package shipper
 
 import (
-	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
-// fillTimeout bounds one round of delivering requeued letters, and fillEvery
-// is the pause before the next when a round did not finish: live events must
-// not wait long behind old ones that still fail.
-const (
-	fillTimeout = 30 * time.Second
-	fillEvery   = time.Minute
-)
+// lettersAtOnce is how many letters one commit changes.
+const lettersAtOnce = 500
+
+// maxShownSeqs bounds how many seqs of a filter the audit trail repeats.
+const maxShownSeqs = 100
 
 // DeadFilter selects dead letters. Zero fields select everything.
 type DeadFilter struct {
@@ -43,6 +41,24 @@ func (f DeadFilter) matches(d DeadLetter) bool {
 		(f.Until.IsZero() || d.BuriedAt.Before(f.Until))
 }
 
+// shown is the filter as the audit trail has it.
+func (f DeadFilter) shown() any {
+	if len(f.Seqs) <= maxShownSeqs {
+		return f
+	}
+	named := len(f.Seqs)
+	f.Seqs = f.Seqs[:maxShownSeqs]
+	return struct {
+		DeadFilter
+		SeqsNamed int `json:"seqs_named"` // the first of them are shown
+	}{f, named}
+}
+
+// lettersChanged is what the audit trail says of dead letters.
+type lettersChanged struct {
+	Letters int `json:"letters"`
+}
+
 // Dead calls fn for the dead letters that match, ascending by seq.
 func (c *Cursor) Dead(f DeadFilter, fn func(DeadLetter) error) error {
 	n := 0
@@ -64,68 +80,151 @@ func (c *Cursor) Dead(f DeadFilter, fn func(DeadLetter) error) error {
 
 // Requeue marks the letters that match to be delivered once more, in
 // ascending order; each leaves the dead letters when that has worked. It
-// returns how many it newly marked.
+// returns how many it newly marked. Like Discard it works in durable steps of
+// some hundred letters, and the audit trail names all that match with the
+// first: if it fails on the way, the same command again does the rest.
 func (c *Cursor) Requeue(cmd Command, f DeadFilter) (int, error) {
-	return c.changeMatching("requeue", cmd, f, func(d DeadLetter) (put *DeadLetter, drop bool) {
-		if d.Requeued {
-			return nil, false
-		}
-		d.Requeued = true
-		return &d, false
-	})
+	return c.changeMatching("requeue", cmd, f, func(d DeadLetter) bool { return !d.Requeued },
+		func(some []DeadLetter, trail []Write) error {
+			for i := range some {
+				some[i].Requeued = true
+			}
+			return c.changeDead(some, nil, func(dead []Write) error { return c.commit(append(dead, trail...)) })
+		})
 }
 
 // Discard removes the letters that match, for ever. They are counted.
 func (c *Cursor) Discard(cmd Command, f DeadFilter) (int, error) {
-	return c.changeMatching("discard", cmd, f, func(DeadLetter) (*DeadLetter, bool) { return nil, true })
+	return c.changeMatching("discard", cmd, f, func(DeadLetter) bool { return true },
+		func(some []DeadLetter, trail []Write) error {
+			seqs := make([]uint64, len(some))
+			for i, d := range some {
+				seqs[i] = d.Seq
+			}
+			return c.changeDead(nil, seqs, func(dead []Write) error {
+				return c.saveLocked(func(p *position) { p.Discarded += uint64(len(some)) }, append(dead, trail...)...)
+			})
+		})
 }
 
-func (c *Cursor) changeMatching(verb string, cmd Command, f DeadFilter, change func(DeadLetter) (*DeadLetter, bool)) (int, error) {
-	c.saving.Lock()
-	defer c.saving.Unlock()
-	var put []DeadLetter
-	var drop []uint64
-	err := c.Dead(f, func(d DeadLetter) error {
-		if p, remove := change(d); p != nil {
-			put = append(put, *p)
-		} else if remove {
-			drop = append(drop, d.Seq)
+// changeMatching has change work on the letters that match and for which it
+// applies, some at a time.
+func (c *Cursor) changeMatching(verb string, cmd Command, f DeadFilter, applies func(DeadLetter) bool,
+	change func(some []DeadLetter, trail []Write) error) (changed int, err error) {
+	defer func() {
+		if changed > 0 {
+			c.interrupt()
+		}
+		if err != nil {
+			err = fmt.Errorf("%s dead letters of cursor %s: %w", verb, c.name, err)
+		}
+	}()
+	var seqs []uint64
+	err = c.Dead(f, func(d DeadLetter) error {
+		if applies(d) {
+			seqs = append(seqs, d.Seq)
 		}
 		return nil
 	})
-	n := len(put) + len(drop)
-	if err != nil || n == 0 {
+	if err != nil {
 		return 0, err
 	}
-	err = c.changeDead(put, drop, func(writes []Write) error {
-		return c.set.audit.commit(AuditEntry{By: cmd.By, Why: cmd.Why, Verb: verb, Cursor: c.name},
-			f, map[string]int{"letters": n}, func(entry ...Write) error {
-				if verb != "discard" {
-					return c.commit(append(writes, entry...))
-				}
-				discarded := c.position().Discarded + uint64(n)
-				return c.saveLocked(func(p *position) { p.Discarded = discarded }, append(writes, entry...)...)
-			})
-	})
-	if err != nil {
-		return 0, fmt.Errorf("%s dead letters: %w", verb, err)
+	entry := AuditEntry{By: cmd.By, Why: cmd.Why, Verb: verb, Cursor: c.name}
+	before, after := f.shown(), lettersChanged{len(seqs)}
+	for some := range slices.Chunk(seqs, lettersAtOnce) {
+		n, err := c.changeSome(some, func(d DeadLetter) bool { return f.matches(d) && applies(d) }, func(letters []DeadLetter) error {
+			if changed > 0 {
+				return change(letters, nil)
+			}
+			return c.set.audit.commit(entry, before, after, func(trail ...Write) error { return change(letters, trail) })
+		})
+		if err != nil {
+			return changed, err
+		}
+		changed += n
 	}
-	c.interrupt()
-	return n, nil
+	return changed, nil
 }
 
-// Import adds letters that were exported, from this node or another; those
-// that are there already stay as they are. It returns how many it added.
-func (c *Cursor) Import(cmd Command, letters []DeadLetter) (int, error) {
+// changeSome has change work on those of the letters that are still as wanted.
+func (c *Cursor) changeSome(seqs []uint64, wanted func(DeadLetter) bool, change func([]DeadLetter) error) (int, error) {
 	c.saving.Lock()
 	defer c.saving.Unlock()
-	var put []DeadLetter
-	for _, d := range letters {
-		old, err := c.state.Get(deadKey(c.name, d.Seq))
+	var letters []DeadLetter
+	for _, seq := range seqs {
+		d, found, err := c.letter(seq)
 		if err != nil {
 			return 0, err
 		}
-		if old == nil {
+		if found && wanted(d) {
+			letters = append(letters, d)
+		}
+	}
+	if len(letters) == 0 {
+		return 0, nil
+	}
+	return len(letters), change(letters)
+}
+
+// letter reads one dead letter.
+func (c *Cursor) letter(seq uint64) (d DeadLetter, found bool, err error) {
+	key := deadKey(c.name, seq)
+	value, err := c.state.Get(key)
+	if value == nil || err != nil {
+		return d, false, err
+	}
+	d, err = decodeLetter(key, value)
+	return d, err == nil, err
+}
+
+// Import adds letters that were exported, from this node or another; those
+// that are there already stay as they are. It returns how many it added. If
+// they do not all fit, it adds none. Like Requeue it works in durable steps.
+func (c *Cursor) Import(cmd Command, letters []DeadLetter) (added int, err error) {
+	bytes := int64(0)
+	for _, d := range letters {
+		if d.Seq == 0 || d.LogID.IsZero() || len(d.Raw) == 0 {
+			return 0, c.refuse("the letter with seq %d lacks its seq, its log_id or its event", d.Seq)
+		}
+		bytes += int64(len(d.Raw))
+	}
+	c.mu.Lock()
+	count, o := c.dead, c.set.opts
+	c.mu.Unlock()
+	if count.letters+len(letters) > o.MaxDead || count.bytes+bytes > o.MaxDeadBytes {
+		return 0, c.refuse("%d letters of %d bytes do not fit beside the %d of %d bytes that are there (bounds: %d letters, %d bytes)",
+			len(letters), bytes, count.letters, count.bytes, o.MaxDead, o.MaxDeadBytes)
+	}
+	entry := AuditEntry{By: cmd.By, Why: cmd.Why, Verb: "import", Cursor: c.name}
+	for some := range slices.Chunk(letters, lettersAtOnce) {
+		n, err := c.importSome(some, func(writes []Write) error {
+			if added > 0 {
+				return c.commit(writes)
+			}
+			return c.set.audit.commit(entry, nil, lettersChanged{len(letters)}, func(trail ...Write) error {
+				return c.commit(append(writes, trail...))
+			})
+		})
+		if err != nil {
+			return added, fmt.Errorf("import dead letters to cursor %s: %w", c.name, err)
+		}
+		added += n
+	}
+	return added, nil
+}
+
+func (c *Cursor) importSome(letters []DeadLetter, commit func([]Write) error) (int, error) {
+	c.saving.Lock()
+	defer c.saving.Unlock()
+	var put []DeadLetter
+	given := map[uint64]bool{}
+	for _, d := range letters {
+		_, found, err := c.letter(d.Seq)
+		if err != nil {
+			return 0, err
+		}
+		if !found && !given[d.Seq] {
+			given[d.Seq] = true
 			d.Cursor, d.Requeued = c.name, false
 			put = append(put, d)
 		}
@@ -133,122 +232,5 @@ func (c *Cursor) Import(cmd Command, letters []DeadLetter) (int, error) {
 	if len(put) == 0 {
 		return 0, nil
 	}
-	err := c.changeDead(put, nil, func(writes []Write) error {
-		return c.set.audit.commit(AuditEntry{By: cmd.By, Why: cmd.Why, Verb: "import", Cursor: c.name},
-			nil, map[string]int{"letters": len(put)}, func(entry ...Write) error {
-				return c.commit(append(writes, entry...))
-			})
-	})
-	if err != nil {
-		return 0, fmt.Errorf("import dead letters: %w", err)
-	}
-	return len(put), nil
+	return len(put), c.changeDead(put, nil, commit)
 }
-
-// interrupt ends the running call of Ship without waiting for it, so that the
-// run loop looks anew at what there is to do.
-func (c *Cursor) interrupt() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.again = true
-	if c.cancel != nil {
-		c.cancel()
-	}
-}
-
-// fill delivers requeued letters, for a bounded time.
-func (c *Cursor) fill(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, fillTimeout)
-	defer cancel()
-	return c.ship(ctx, func(p position) *Feed { return newFillFeed(c, p) })
-}
-
-// nextLetters is Feed.Next of a fill feed.
-func (f *Feed) nextLetters() (*Batch, error) {
-	b := &Batch{}
-	full := fmt.Errorf("full: %w", io.EOF)
-	err := f.cursor.Dead(DeadFilter{}, func(d DeadLetter) error {
-		if !d.Requeued || d.Seq < f.next {
-			return nil
-		}
-		size := int64(len(d.Raw))
-		if len(b.Events) > 0 && (len(b.Events) >= f.flush.Rows || b.Bytes+size > f.flush.Bytes) {
-			return full
-		}
-		b.Events = append(b.Events, d.Event())
-		b.Bytes += size
-		f.hand(d)
-		return nil
-	})
-	if err != nil && err != full {
-		return nil, err
-	}
-	if len(b.Events) == 0 {
-		return nil, io.EOF
-	}
-	b.First, b.Last = b.Events[0].Seq, b.Events[len(b.Events)-1].Seq
-	f.next = b.Last + 1
-	return b, nil
-}
-
-// readLetters is Feed.Read of a fill feed: of the range, what is requeued.
-func (f *Feed) readLetters(first, last uint64) (*Batch, error) {
-	b := &Batch{First: first, Last: last}
-	err := f.cursor.Dead(DeadFilter{}, func(d DeadLetter) error {
-		if d.Requeued && d.Seq >= first && d.Seq <= last {
-			b.Events = append(b.Events, d.Event())
-			b.Bytes += int64(len(d.Raw))
-			f.hand(d)
-		}
-		return nil
-	})
-	return b, err
-}
-
-// hand remembers a letter that this feed gave out.
-func (f *Feed) hand(d DeadLetter) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.letters[d.Seq] = d.BuriedAt
-}
-
-// passedLetters takes the letters below next off those given out.
-func (f *Feed) passedLetters(next uint64) map[uint64]time.Time {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	passed := map[uint64]time.Time{}
-	for seq, buried := range f.letters {
-		if seq < next {
-			passed[seq] = buried
-			delete(f.letters, seq)
-		}
-	}
-	return passed
-}
-
-// filled is Feed.Advance of a fill feed: these letters have been delivered,
-// each as it was when it was buried at the time given.
-func (c *Cursor) filled(delivered map[uint64]time.Time, writes []Write) error {
-	c.saving.Lock()
-	defer c.saving.Unlock()
-	var drop []uint64
-	err := c.Dead(DeadFilter{}, func(d DeadLetter) error {
-		if buried, ok := delivered[d.Seq]; ok && d.Requeued && buried.Equal(d.BuriedAt) {
-			drop = append(drop, d.Seq)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	writes = append(c.lane(writes), Write{Key: planKey(fillName(c.name))})
-	if err := c.changeDead(nil, drop, func(dead []Write) error { return c.commit(append(writes, dead...)) }); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.fillPlan = nil
-	return nil
-}
-
-func fillName(cursor string) string { return cursor + "/fill" }

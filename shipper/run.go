@@ -14,134 +14,146 @@ const (
 	probeTimeout = 10 * time.Second
 )
 
+// turn is leave to call Ship once, as things stood when it was given. A
+// command that comes after it takes it back, see Cursor.orders.
+type turn struct {
+	step   bool // one batch of the log, then no more
+	fill   bool // requeued letters wait
+	anew   bool // an operator has changed the dead letters
+	orders uint64
+}
+
 // run ships until ctx ends. Requeued dead letters go first, in rounds of
 // bounded time, so that what fails again does not hold up live events.
 func (c *Cursor) run(ctx context.Context) {
+	defer c.leave()
 	var backoff Backoff
 	var filled time.Time // when the last round of requeued letters ended
 	for {
-		limit, err := c.await(ctx)
+		t, err := c.await(ctx)
 		if err != nil {
 			return
 		}
-		before := c.Next()
-		requeued, anew := c.requeued()
-		if anew {
+		if t.anew || !t.fill {
 			filled = time.Time{}
 		}
-		switch {
-		case requeued && time.Since(filled) >= fillEvery:
-			err = c.fill(ctx)
-			filled = time.Now()
-		case requeued:
-			err = c.tail(ctx, limit, time.Until(filled.Add(fillEvery)))
-		default:
-			filled = time.Time{}
-			err = c.tail(ctx, limit, 0)
+		before := c.Next()
+		var again bool
+		if due := time.Until(filled.Add(fillEvery)); !t.fill {
+			again = c.tail(ctx, t, 0)
+		} else if due > 0 {
+			again = c.tail(ctx, t, due)
+		} else {
+			var over bool
+			if again, over = c.fill(ctx, t); over {
+				filled = time.Now()
+			}
 		}
 		if c.Next() != before {
 			backoff.Reset()
 		}
-		if ctx.Err() != nil {
-			return
-		}
-		if !c.settle(err) && backoff.Wait(ctx) != nil {
+		if !again && c.rest(ctx, backoff.Next()) != nil {
 			return
 		}
 	}
 }
 
-// settle takes note of how a call of Ship ended; false asks for a pause
-// before the next.
-func (c *Cursor) settle(err error) (again bool) {
-	var pause *PauseError
-	switch {
-	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return true // a step is done, a command came, or a round is over
-	case errors.As(err, &pause):
-		c.logger.Error("paused until an operator acts", "reason", pause.Reason, "err", pause.Err)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.stalled = pause
-		c.endStep()
-		return true
-	default:
-		c.report(err)
-		c.logger.Warn("delivery stopped, starting again", "err", err)
-		return false
+// enter and leave mark the time in which somebody calls run.
+func (c *Cursor) enter() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.runs = true
+}
+
+func (c *Cursor) leave() {
+	c.mu.Lock()
+	c.runs = false
+	c.mu.Unlock()
+	c.endStep(fmt.Errorf("cursor %s: the node was stopped before the step was done", c.name))
+}
+
+// rest waits before another try. A command ends the rest.
+func (c *Cursor) rest(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-c.wake:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
-// tail delivers the log from the position on: limit batches, or all if
-// negative; for at most d, or without end if 0.
-func (c *Cursor) tail(ctx context.Context, limit int, d time.Duration) error {
+// tail delivers the log from the position on: one batch in a step, else all;
+// for at most d, or without end if 0.
+func (c *Cursor) tail(ctx context.Context, t turn, d time.Duration) (again bool) {
 	if d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
-	err := c.ship(ctx, func(p position) *Feed { return newFeed(c, p, limit) })
-	if limit > 0 && err == nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.endStep()
+	limit := -1
+	if t.step {
+		limit = 1
 	}
-	return err
+	return c.ship(ctx, t, func(p position) *Feed { return newFeed(c, p, limit) })
 }
 
-// requeued tells whether dead letters wait to be delivered once more, and
-// whether an operator has changed them since it was last asked. Those that
-// come after it has looked end the call of Ship, see interrupt.
-func (c *Cursor) requeued() (waiting, anew bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	anew, c.again = c.again, false
-	return c.dead.requeued > 0 && c.steps == 0, anew
-}
-
-// await returns when the sink may run, with the number of batches it may
-// take; negative is no limit.
-func (c *Cursor) await(ctx context.Context) (limit int, err error) {
+// await returns when the sink may run.
+func (c *Cursor) await(ctx context.Context) (turn, error) {
 	for {
 		if ctx.Err() != nil {
-			return 0, ctx.Err()
+			return turn{}, ctx.Err()
 		}
-		c.mu.Lock()
-		pause, stalled, steps, holds := c.pos.Pause, c.stalled, c.steps, c.holds
-		c.mu.Unlock()
+		t, free, pause, stalled := c.look()
+		if free {
+			return t, nil
+		}
 		var after <-chan time.Time
 		switch {
-		case holds > 0:
-		case steps > 0:
-			return steps, nil
-		case pause != nil && pause.Until.IsZero():
-		case pause != nil:
+		case pause != nil && !pause.Until.IsZero():
 			left := time.Until(pause.Until)
 			if left <= 0 {
-				if err := c.endPause(pause); err != nil {
-					c.report(err)
-					after = time.After(time.Second)
-					break
+				err := c.endPause(pause)
+				if err == nil {
+					continue
 				}
-				continue
+				c.report(err)
+				left = time.Second
 			}
 			after = time.After(left)
-		case stalled != nil && stalled.Probe == nil:
-		case stalled != nil:
+		case pause == nil && stalled != nil && stalled.Probe != nil:
 			after = time.After(probeEvery)
-		default:
-			return -1, nil
 		}
 		select {
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return turn{}, ctx.Err()
 		case <-c.wake:
 		case <-after:
-			if stalled != nil && pause == nil {
+			if pause == nil {
 				c.probe(ctx, stalled)
 			}
 		}
 	}
+}
+
+// look says whether the sink may run, or what it waits for; neither a pause
+// nor a stall means that a command is under way, which ends with a nudge.
+func (c *Cursor) look() (t turn, free bool, pause *Pause, stalled *PauseError) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.holds > 0 {
+		return t, false, nil, nil
+	}
+	step := c.step != nil
+	if !step && (c.pos.Pause != nil || c.stalled != nil) {
+		return t, false, c.pos.Pause, c.stalled
+	}
+	t = turn{step: step, fill: !step && c.dead.requeued > 0, anew: c.again, orders: c.orders}
+	c.again = false
+	return t, true, nil, nil
 }
 
 // probe asks whether what stalled the cursor has gone.
@@ -159,28 +171,58 @@ func (c *Cursor) probe(ctx context.Context, stalled *PauseError) {
 	}
 }
 
-// ship runs the sink once. When it returns no request is in flight.
-func (c *Cursor) ship(ctx context.Context, open func(position) *Feed) (err error) {
+// ship runs the sink once. When it returns no request is in flight, and what
+// came of it is noted; false asks for a rest before the next call.
+func (c *Cursor) ship(ctx context.Context, t turn, open func(position) *Feed) (again bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c.mu.Lock()
-	if c.holds > 0 || c.again { // a command came between await and here
+	if c.orders != t.orders { // a command came between await and here
 		c.mu.Unlock()
-		return context.Canceled
+		return true
 	}
 	feed := open(c.pos)
 	stopped := make(chan struct{})
 	c.cancel, c.stopped = cancel, stopped
 	c.mu.Unlock()
 
-	defer func() {
+	err := errors.Join(c.sink.Ship(ctx, feed), feed.close())
+	if err == nil && ctx.Err() == nil && !feed.ends() {
+		err = errors.New("BUG: Ship returned nil although its feed has no end")
+	}
+	// Before anyone hears that the sink stands still, so that a command finds
+	// the cursor as this call has left it.
+	again = c.settle(err, ctx.Err() != nil)
+	if t.step {
+		c.settleStep(err)
+	}
+	c.mu.Lock()
+	c.cancel, c.stopped = nil, nil
+	c.mu.Unlock()
+	close(stopped)
+	return again
+}
+
+// settle takes note of how a call of Ship ended; interrupted says that it was
+// told to.
+func (c *Cursor) settle(err error, interrupted bool) (again bool) {
+	var pause *PauseError
+	switch {
+	case err == nil:
+		return true
+	case errors.As(err, &pause):
+		c.logger.Error("paused until an operator acts", "reason", pause.Reason, "err", pause.Err)
 		c.mu.Lock()
-		c.cancel, c.stopped = nil, nil
-		c.mu.Unlock()
-		close(stopped)
-		err = errors.Join(err, feed.close())
-	}()
-	return c.sink.Ship(ctx, feed)
+		defer c.mu.Unlock()
+		c.stalled, c.stalledAt = pause, time.Now().UTC()
+		return true
+	case interrupted && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
+		return true // the node stops, a command came, or a round is over
+	default:
+		c.report(err)
+		c.logger.Warn("delivery stopped, starting again", "err", err)
+		return interrupted
+	}
 }
 
 // still runs change while the sink stands still, and lets it go on after. It
@@ -192,7 +234,7 @@ func (c *Cursor) still(ctx context.Context, change func() error) error {
 	defer c.operate.Unlock()
 	c.mu.Lock()
 	c.holds++
-	c.endStep()
+	c.orders++
 	cancel, stopped := c.cancel, c.stopped
 	c.mu.Unlock()
 	defer func() {
@@ -209,15 +251,20 @@ func (c *Cursor) still(ctx context.Context, change func() error) error {
 			return fmt.Errorf("cursor %s: requests in flight have not ended: %w", c.name, ctx.Err())
 		}
 	}
+	c.endStep(fmt.Errorf("cursor %s: another command ended the step", c.name))
 	return change()
 }
 
-// endStep is called with c.mu held.
-func (c *Cursor) endStep() {
-	if c.stepped != nil {
-		close(c.stepped)
+// interrupt ends the running call of Ship without waiting for it, so that the
+// run loop looks anew at what there is to do.
+func (c *Cursor) interrupt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.again = true
+	c.orders++
+	if c.cancel != nil {
+		c.cancel()
 	}
-	c.steps, c.stepped = 0, nil
 }
 
 // Running tells whether the sink is at work at this moment.

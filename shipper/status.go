@@ -1,6 +1,7 @@
 package shipper
 
 import (
+	"strings"
 	"time"
 )
 
@@ -43,6 +44,16 @@ type Reporter interface {
 	Status() any
 }
 
+// maxErrorText bounds what is kept of an error, in bytes.
+const maxErrorText = 4096
+
+func shorten(text string) string {
+	if len(text) <= maxErrorText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxErrorText], "") + " …"
+}
+
 // failure is the run of failed tries that is going on, or the last one.
 type failure struct {
 	text   string
@@ -65,7 +76,7 @@ func (c *Cursor) report(err error) {
 		c.failure = failure{since: time.Now().UTC(), active: true}
 		c.logger.Warn("delivery fails, retrying", "err", err)
 	}
-	c.failure.text = err.Error()
+	c.failure.text = shorten(err.Error())
 	c.failure.count++
 }
 
@@ -91,9 +102,9 @@ func (c *Cursor) Status() Status {
 	}
 	if c.stalled != nil {
 		s.State = Paused
-		s.LastError = c.stalled.Error()
+		s.LastError = shorten(c.stalled.Error())
 		if s.Pause == nil {
-			s.Pause = &Pause{Reason: c.stalled.Reason, By: "forebay"}
+			s.Pause = c.ownPauseLocked()
 		}
 	}
 	if c.pos.Pause != nil {
