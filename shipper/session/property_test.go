@@ -38,6 +38,7 @@ type history struct {
 	ship *shippertest.Ship
 
 	crashed atomic.Bool // nothing is saved any more
+	queues  bool        // sessions that fail for a moment are set aside
 
 	number   int
 	sent     map[string][]uint64 // seqs of each session, as the log has them
@@ -93,13 +94,18 @@ func newHistory(t *testing.T, rt *rapid.T) *history {
 		}
 		return nil
 	}
+	h.queues = rapid.IntRange(0, 2).Draw(rt, "sessions are set aside") == 0
 	r, server := newReceiver(t, receiver.Options{Taken: h.take, Hook: h.fault})
 	t.Cleanup(func() { h.report(t, r.Report()) })
-	h.sink = newSink(t, session.Options{
+	o := session.Options{
 		URL: server.URL, Lanes: rapid.SampledFrom([]int{1, 3, 32}).Draw(rt, "lanes"),
 		RequestEvents: rapid.SampledFrom([]int{2, 7, 100}).Draw(rt, "events per request"),
 		Gzip:          rapid.Bool().Draw(rt, "gzip"),
-	})
+	}
+	if h.queues {
+		o.ParkedMaxAge = 30 * time.Millisecond
+	}
+	h.sink = newSink(t, o)
 	return h
 }
 
@@ -262,7 +268,7 @@ func (h *history) check(name string, dead map[uint64]bool) {
 		}
 		if len(d.Fill) > 0 {
 			for _, seq := range d.Seqs {
-				if !h.poisoned[seq] {
+				if !h.poisoned[seq] && !h.queues {
 					h.Fatalf("session %s: %d was filled, and never refused", name, seq)
 				}
 				ever[seq] = true
@@ -293,7 +299,7 @@ func (h *history) check(name string, dead map[uint64]bool) {
 	}
 	for _, seq := range sent {
 		switch {
-		case dead[seq] && !h.poisoned[seq]:
+		case dead[seq] && !h.poisoned[seq] && !h.queues:
 			h.Fatalf("session %s: %d is dead, and was not poison", name, seq)
 		case !dead[seq] && !ever[seq]:
 			h.Fatalf("session %s: %d is lost", name, seq)
