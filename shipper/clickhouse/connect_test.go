@@ -11,7 +11,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -249,7 +249,7 @@ func TestAddressesOfOneReplicatedTable(t *testing.T) {
 func pretendReplication(t *testing.T, addr string, synced *atomic.Int64) string {
 	t.Helper()
 	forward := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: addr})
-	forward.ErrorLog = log.New(io.Discard, "", 0) // of connections that the test cuts
+	forward.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // of connections that the test cuts
 	handler := http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		if request.URL.Query().Get("query") == "" { // a statement, not an insert's data
 			body, err := io.ReadAll(request.Body)
