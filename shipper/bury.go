@@ -56,18 +56,22 @@ func (c *Cursor) bury(letters []DeadLetter, writes []Write, fill bool) error {
 	for i := range letters {
 		letters[i].Cursor, letters[i].BuriedAt, letters[i].Requeued = c.name, now, false
 	}
-	if err := c.guard(letters, fill); err != nil {
+	var refused []DeadLetter // anew; those that are only queued do not count
+	if !fill {
+		refused = slices.DeleteFunc(slices.Clone(letters), func(d DeadLetter) bool { return d.Queued })
+	}
+	if err := c.guard(refused); err != nil {
 		return err
 	}
 	err := c.changeDead(letters, nil, func(dead []Write) error {
 		return c.commit(append(c.lane(writes), dead...))
 	})
-	if err != nil || fill {
+	if err != nil || len(refused) == 0 {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.landfill.add(letters)
+	c.landfill.add(refused)
 	return nil
 }
 
@@ -164,10 +168,10 @@ func (l *landfill) add(letters []DeadLetter) {
 // guard refuses to bury when too much has been buried lately. The cursor then
 // pauses; once it goes on, the same letters are let through and counting
 // begins anew.
-func (c *Cursor) guard(letters []DeadLetter, fill bool) error {
+func (c *Cursor) guard(letters []DeadLetter) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if fill || c.landfill.released || !c.landfill.full(letters) {
+	if len(letters) == 0 || c.landfill.released || !c.landfill.full(letters) {
 		return nil
 	}
 	c.landfill = landfill{released: true}
