@@ -1,7 +1,6 @@
 package clickhouse
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -89,10 +88,6 @@ var codes = [...]code{
 	{691, "UNKNOWN_ELEMENT_OF_ENUM", badRow, ""},
 }
 
-// alreadyRunning is how a server refuses a query id that it is working on:
-// the attempt before this one has not ended.
-const alreadyRunning = 216
-
 // serverError is an exception of the server, without values of events.
 type serverError struct {
 	number  int32
@@ -108,7 +103,7 @@ func (e *serverError) Error() string {
 }
 
 var (
-	viewInMessage = regexp.MustCompile("while pushing to view ([^\\s:,()]+)")
+	viewInMessage = regexp.MustCompile(`while pushing to view ([^\s:,()]+)`)
 	quotedText    = regexp.MustCompile(`'(?:[^'\\]|\\.)*'`)
 )
 
@@ -192,6 +187,3 @@ func classify(err error) (_ class, advice string) {
 	}
 	return transient, ""
 }
-
-// stopped tells whether err is only that ctx has ended.
-func stopped(ctx context.Context, err error) bool { return err != nil && ctx.Err() != nil }
