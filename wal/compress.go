@@ -97,17 +97,20 @@ type decompressor struct {
 	err  error
 }
 
-// decompress returns the raw payload in memory of its own. Stored bytes have
-// passed their checksum and had their mask taken off; size is the header's.
-func (d *decompressor) decompress(h *Header, stored []byte) ([]byte, error) {
+// decompress returns the raw payload, in dst if that is large enough. Stored
+// bytes have passed their checksum and had their mask taken off.
+func (d *decompressor) decompress(dst []byte, h *Header, stored []byte) ([]byte, error) {
+	if cap(dst) < h.RawSize {
+		dst = make([]byte, 0, h.RawSize)
+	}
 	switch h.Compression {
 	case CompressionNone:
-		return append(make([]byte, 0, len(stored)), stored...), nil
+		return append(dst[:0], stored...), nil
 	case CompressionS2:
 		if n, err := s2.DecodedLen(stored); err != nil || n != h.RawSize {
 			return nil, damageError(reasonPayloadFormat)
 		}
-		raw, err := s2.Decode(make([]byte, 0, h.RawSize), stored)
+		raw, err := s2.Decode(dst[:0:cap(dst)], stored)
 		if err != nil {
 			return nil, damageError(reasonPayloadFormat)
 		}
@@ -122,7 +125,7 @@ func (d *decompressor) decompress(h *Header, stored []byte) ([]byte, error) {
 	if d.err != nil {
 		return nil, fmt.Errorf("wal: zstd: %w", d.err)
 	}
-	raw, err := d.zstd.DecodeAll(stored, make([]byte, 0, h.RawSize))
+	raw, err := d.zstd.DecodeAll(stored, dst[:0])
 	if err != nil || len(raw) != h.RawSize {
 		return nil, damageError(reasonPayloadFormat)
 	}

@@ -98,7 +98,7 @@ func scanAll(t *testing.T, text []byte, headers bool) {
 			parseDigests(&b.Header, b.head)
 			continue
 		}
-		block, err := b.decode(&d, "fuzz")
+		block, err := b.decode(nil, &d, "fuzz")
 		if err != nil {
 			continue
 		}
@@ -173,7 +173,7 @@ func TestBlockRoundTrip(t *testing.T) {
 		if !checkPayload(&h, raw.stored) {
 			t.Fatal("payload checksum")
 		}
-		decoded, err := raw.decode(&decompressor{}, "")
+		decoded, err := raw.decode(nil, &decompressor{}, "")
 		if err != nil || !bytes.Equal(decoded.payload, payload) || !slices.Equal(decoded.Digests, digests) && len(digests) > 0 {
 			t.Fatalf("%v: %+v", err, decoded)
 		}

@@ -30,6 +30,35 @@ type Reader struct {
 		number, seq uint64
 	}
 	damage *Damage // the first damage met since that block
+
+	spare spareBuffer
+}
+
+// spareBuffer holds the memory of a released block until the next one.
+type spareBuffer struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+// take returns the buffer if it holds size bytes.
+func (s *spareBuffer) take(size int) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if cap(s.buf) < size {
+		return nil
+	}
+	buf := s.buf
+	s.buf = nil
+	return buf
+}
+
+// put keeps the larger one of two buffers.
+func (s *spareBuffer) put(buf []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if cap(buf) > cap(s.buf) {
+		s.buf = buf
+	}
 }
 
 // NewReader returns a reader whose first block is the one that holds the seq
@@ -191,7 +220,7 @@ func (r *Reader) step() (*Block, bool, error) {
 	}
 	var b *Block
 	if raw.LastSeq() >= r.next {
-		b, err = raw.decode(&r.log.decoder, r.scan.name)
+		b, err = raw.decode(r.spare.take(raw.RawSize), &r.log.decoder, r.scan.name)
 		var why damageError
 		if errors.As(err, &why) {
 			r.pass(&Damage{File: r.scan.name, Offset: raw.prefix, Bytes: raw.end - raw.prefix, Reason: string(why)})
@@ -200,7 +229,7 @@ func (r *Reader) step() (*Block, bool, error) {
 		if err != nil {
 			return nil, false, fmt.Errorf("wal: decode %s at offset %d: %w", r.scan.name, raw.offset, err)
 		}
-		b.Gaps = r.gapsBefore(&raw)
+		b.Gaps, b.spare = r.gapsBefore(&raw), &r.spare
 		r.next = raw.LastSeq() + 1
 	}
 	r.past.known, r.past.number, r.past.seq = true, raw.Number, raw.LastSeq()

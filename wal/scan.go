@@ -241,14 +241,15 @@ func (s *scanner) readError(offset int64, err error) error {
 	return fmt.Errorf("wal: read %s at offset %d: %w", s.name, offset, err)
 }
 
-// decode turns a checked block into one that owns its memory.
-func (b *rawBlock) decode(d *decompressor, file string) (*Block, error) {
+// decode turns a checked block into one that owns its memory. Its payload goes
+// to dst if that is large enough.
+func (b *rawBlock) decode(dst []byte, d *decompressor, file string) (*Block, error) {
 	stored := b.stored
 	if b.Mask != 0 {
 		stored = bytes.Clone(stored)
 		applyMask(stored, b.Mask)
 	}
-	raw, err := d.decompress(&b.Header, stored)
+	raw, err := d.decompress(dst, &b.Header, stored)
 	if err != nil {
 		return nil, err
 	}

@@ -55,6 +55,7 @@ type verifier struct {
 	report  Report
 	valid   func(ID) bool
 	decoder decompressor
+	buf     []byte  // for payloads
 	damage  *Damage // the last damage since the last good block
 	number  uint64  // of the last good block
 }
@@ -126,7 +127,7 @@ func (v *verifier) segment(info fs.FileInfo, newest bool) error {
 }
 
 func (v *verifier) block(raw *rawBlock, name string) error {
-	b, err := raw.decode(&v.decoder, name)
+	b, err := raw.decode(v.buf, &v.decoder, name)
 	var why damageError
 	if errors.As(err, &why) {
 		v.damaged(Damage{File: name, Offset: raw.prefix, Bytes: raw.end - raw.prefix, Reason: string(why)})
@@ -135,6 +136,7 @@ func (v *verifier) block(raw *rawBlock, name string) error {
 	if err != nil {
 		return err
 	}
+	v.buf = b.payload
 	r := &v.report
 	if r.Blocks > 0 && b.FirstSeq > r.LastSeq+1 {
 		v.lost(b)
