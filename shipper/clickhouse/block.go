@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash"
 	"hash/crc32"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,11 +112,17 @@ func split(batch *shipper.Batch) []shipper.Batch {
 
 func day(e shipper.Event) int64 { return e.ReceivedAt.Unix() / int64((24 * time.Hour).Seconds()) }
 
+// sampleRows is how many events are looked at for the sizes of a first block.
+const sampleRows = 256
+
 // prepare turns a piece into columns, and empties it on the way: the block
 // shares no memory with the log. Like is a block of about the same kind of events, or nil: its sizes
 // save growing.
 func prepare(piece shipper.Batch, nodeID string, like *block) *block {
 	n := len(piece.Events)
+	if like == nil && n > 2*sampleRows {
+		like = prepare(shipper.Batch{Events: slices.Clone(piece.Events[:sampleRows])}, nodeID, nil)
+	}
 	b := &block{
 		first: piece.First, last: piece.Last, nodeID: nodeID,
 		seqs: make([]uint64, 0, n), received: make([]int64, 0, n), timestamps: make([]int64, 0, n),
@@ -134,7 +141,7 @@ func prepare(piece shipper.Batch, nodeID string, like *block) *block {
 	for at, e := range piece.Events {
 		piece.Events[at] = shipper.Event{} // so that the log's blocks can go one by one
 		sum.add(e)
-		row, err := columns.Decode(e, nodeID)
+		row, err := columns.View(e, nodeID) // add copies its texts
 		if err != nil {
 			b.unreadable = append(b.unreadable, shipper.NewDeadLetter(e, err.Error(), 0))
 			continue

@@ -10,6 +10,7 @@ package columns
 import (
 	"fmt"
 	"time"
+	"unsafe"
 
 	"forebay/shipper"
 )
@@ -59,11 +60,21 @@ const ExtraName = "extra"
 // not a JSON object, is not UTF-8, or has no timestamp in RFC 3339. Values that no column is made of
 // are passed on and not checked again. The row shares no memory with e.Raw.
 func Decode(e shipper.Event, nodeID string) (Row, error) {
+	return decode(e, nodeID, string(e.Raw))
+}
+
+// View is Decode without a copy: the row's texts share the memory of e.Raw, which must not be written to
+// as long as they are in use.
+func View(e shipper.Event, nodeID string) (Row, error) {
+	return decode(e, nodeID, unsafe.String(unsafe.SliceData(e.Raw), len(e.Raw)))
+}
+
+func decode(e shipper.Event, nodeID, raw string) (Row, error) {
 	row := Row{
 		ProjectID: e.Project, SessionID: e.Session, ReceivedAt: e.ReceivedAt, Metadata: "{}",
 		SDKVersion: e.SDKVersion, AppID: e.AppID, NodeID: nodeID, LogID: e.LogID.String(), Seq: e.Seq,
 	}
-	if err := row.decode(string(e.Raw)); err != nil {
+	if err := row.decode(raw); err != nil {
 		return Row{}, fmt.Errorf("event %d: %w", e.Seq, err)
 	}
 	return row, nil

@@ -83,6 +83,23 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+// TestViewIsDecode compares the two, and that only one of them copies.
+func TestViewIsDecode(t *testing.T) {
+	e := event(`{"timestamp":"2026-11-23T10:00:00Z","route":"/cart","metadata":{"a":"\u00e9"},"custom":1}`)
+	copied, err := columns.Decode(e, "n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	viewed, err := columns.View(e, "n")
+	if err != nil || viewed != copied {
+		t.Fatalf("view %+v (%v), decoded %+v", viewed, err, copied)
+	}
+	copy(e.Raw[bytes.Index(e.Raw, []byte("/cart")):], "/CART")
+	if copied.Route != "/cart" || viewed.Route != "/CART" {
+		t.Errorf("after a change of the event: decoded %q, view %q", copied.Route, viewed.Route)
+	}
+}
+
 // model is what encoding/json finds, field by field.
 func model(t *rapid.T, raw []byte) columns.Row {
 	var fields map[string]json.RawMessage
