@@ -151,19 +151,41 @@ func (f *Feed) take(b *Batch) (full bool) {
 			f.lost = f.lost[1:]
 			continue
 		}
-		e := f.queue[0]
-		if size := int64(len(e.Raw)); len(b.Events) > 0 && b.Bytes+size > f.flush.Bytes {
+		n := f.fitting(b)
+		if n == 0 {
 			return true
 		}
-		f.queue = f.queue[1:]
-		b.Events = append(b.Events, e)
-		b.Bytes += int64(len(e.Raw))
-		b.Last = e.Seq
+		// The events are handed out where they are, not copied: the queue only
+		// ever grows behind them.
+		if len(b.Events) == 0 {
+			b.Events = f.queue[:n:n]
+		} else {
+			b.Events = append(b.Events, f.queue[:n]...)
+		}
+		if f.queue = f.queue[n:]; len(f.queue) == 0 {
+			f.queue = nil
+		}
+		b.Last = b.Events[len(b.Events)-1].Seq
 		if len(b.Events) >= f.flush.Rows {
 			return true
 		}
 	}
 	return b.Bytes >= f.flush.Bytes
+}
+
+// fitting is how many events of the queue, before the next lost seq, go into
+// b, and adds their bytes to it.
+func (f *Feed) fitting(b *Batch) int {
+	most := min(len(f.queue), f.flush.Rows-len(b.Events))
+	for n := range most {
+		e := &f.queue[n]
+		size := int64(len(e.Raw))
+		if len(b.Events)+n > 0 && b.Bytes+size > f.flush.Bytes || len(f.lost) > 0 && f.lost[0].First < e.Seq {
+			return n
+		}
+		b.Bytes += size
+	}
+	return most
 }
 
 // read adds the next block of the log to the queue.
@@ -200,6 +222,7 @@ func unpack(block *wal.Block, from uint64, events []Event, lost []wal.Gap) ([]Ev
 			})
 			return events, lost
 		}
+		events = slices.Grow(events, len(batch.Events))
 		for i, e := range batch.Events {
 			seq := first + uint64(i)
 			if seq < from {
