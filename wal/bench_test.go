@@ -28,14 +28,10 @@ func sampleRecord(n int) []byte {
 	return b.Bytes()
 }
 
-// benchDir is a folder on the disk that the working tree is on, unless
-// FOREBAY_BENCH_DIR names another: /tmp may be memory.
+// benchDir is a folder on the disk to measure: the one for temporary files, or
+// FOREBAY_BENCH_DIR where that is memory.
 func benchDir(b *testing.B) string {
-	parent := os.Getenv("FOREBAY_BENCH_DIR")
-	if parent == "" {
-		parent = "."
-	}
-	dir, err := os.MkdirTemp(parent, ".bench-")
+	dir, err := os.MkdirTemp(os.Getenv("FOREBAY_BENCH_DIR"), "wal-bench-")
 	if err != nil {
 		b.Fatal(err)
 	}
