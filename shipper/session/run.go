@@ -204,6 +204,7 @@ func (r *run) keep() {
 func (r *run) loop(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var armed time.Time
 	ended := ctx.Done()
 	for {
 		now := time.Now()
@@ -213,7 +214,11 @@ func (r *run) loop(ctx context.Context) error {
 		if r.finished() {
 			return r.end
 		}
-		timer.Reset(r.wake(now))
+		// A timer that goes off too early costs less than setting it each time.
+		if next := r.wake(now); next.Before(armed) || !armed.After(now) {
+			armed = next
+			timer.Reset(next.Sub(now))
+		}
 		var batches chan batch
 		if r.room() {
 			batches = r.batches
@@ -223,6 +228,9 @@ func (r *run) loop(ctx context.Context) error {
 			r.take(b, time.Now())
 		case done := <-r.results:
 			r.finish(done, time.Now())
+			for range len(r.results) {
+				r.finish(<-r.results, time.Now())
+			}
 		case err := <-r.committed:
 			r.settle(err, time.Now())
 		case <-timer.C:
@@ -258,8 +266,8 @@ func (r *run) room() bool {
 		len(r.marks.bySess) < maxMarks && len(r.gaps.bySess) < maxGaps
 }
 
-// wake is how long nothing is to be done unless something happens.
-func (r *run) wake(now time.Time) time.Duration {
+// wake is until when nothing is to be done unless something happens.
+func (r *run) wake(now time.Time) time.Time {
 	next := now.Add(time.Hour)
 	sooner := func(t time.Time) {
 		if t.Before(next) {
@@ -283,7 +291,7 @@ func (r *run) wake(now time.Time) time.Duration {
 			sooner(r.waiting[0].due)
 		}
 	}
-	return max(next.Sub(now), 0)
+	return next
 }
 
 // low is the low watermark: all below it is done.
