@@ -1,16 +1,11 @@
 package session_test
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -24,7 +19,6 @@ import (
 	"forebay/shipper/session/receiver"
 	"forebay/shipper/shippertest"
 	"forebay/shipper/shippertest/proxy"
-	"forebay/wal/record"
 )
 
 // serve starts a server in front of a handler.
@@ -336,66 +330,6 @@ func TestRefusedEvents(t *testing.T) {
 	}
 }
 
-// TestCredentials starts with a token that is refused, and replaces it.
-func TestCredentials(t *testing.T) {
-	t.Parallel()
-	rig := shippertest.NewRig(t)
-	r, server := newReceiver(t, receiver.Options{Token: "good"})
-	token := filepath.Join(t.TempDir(), "token")
-	put := func(s string) {
-		if err := os.WriteFile(token, []byte(s+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put("bad")
-	appendEvents(rig, 20, 100)
-	sink := newSink(t, session.Options{URL: server.URL, TokenFile: token})
-	ship := rig.Start(sink, flush, shipper.Options{})
-	ship.WaitFor("the cursor pauses itself", func() bool { return ship.Status().State == shipper.Paused })
-	if s := ship.Status(); !strings.Contains(s.Pause.Reason, "token_file") || s.Dead != 0 {
-		t.Errorf("%+v", s)
-	}
-	if n := stats(sink).Requests; n > 4 {
-		t.Errorf("%d requests until the first 401", n)
-	}
-	put("good")
-	ship.WaitDone() // the probe sees it
-	wantAll(t, rig, r)
-}
-
-// TestTokenIsReadAgain replaces the token under way.
-func TestTokenIsReadAgain(t *testing.T) {
-	t.Parallel()
-	rig := shippertest.NewRig(t)
-	token := filepath.Join(t.TempDir(), "token")
-	var want atomic.Value
-	want.Store("one")
-	r, err := receiver.New(receiver.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if req.Header.Get("Authorization") != "Bearer "+want.Load().(string) {
-			w.WriteHeader(http.StatusForbidden)
-			return
-		}
-		r.ServeHTTP(w, req)
-	}))
-	if err := os.WriteFile(token, []byte("one"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	ship := rig.Start(newSink(t, session.Options{URL: server.URL, TokenFile: token}), flush, shipper.Options{})
-	for _, next := range []string{"one", "two", "six"} {
-		if err := os.WriteFile(token, []byte(next), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		want.Store(next)
-		appendEvents(rig, 3, 9)
-		ship.WaitDone()
-	}
-	wantAll(t, rig, r)
-}
-
 // TestRefusedWholesale has everything refused: the cursor pauses instead of
 // burying it.
 func TestRefusedWholesale(t *testing.T) {
@@ -429,77 +363,5 @@ func TestStaleEpoch(t *testing.T) {
 	ship.WaitFor("the cursor pauses itself", func() bool { return ship.Status().State == shipper.Paused })
 	if s := ship.Status(); !strings.Contains(s.Pause.Reason, "higher epoch") || s.Dead != 0 || s.NextSeq != 1 {
 		t.Errorf("%+v", s)
-	}
-}
-
-// TestPlainReceiver knows no header: it only reads the body and answers 200,
-// in one of several ways.
-func TestPlainReceiver(t *testing.T) {
-	t.Parallel()
-	rig := shippertest.NewRig(t)
-	var mu sync.Mutex
-	got := map[string][]byte{}
-	n := 0
-	server := serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		var b struct {
-			SessionID string            `json:"session_id"`
-			Events    []json.RawMessage `json:"events"`
-		}
-		if err := json.NewDecoder(req.Body).Decode(&b); err != nil {
-			t.Error(err)
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		for _, e := range b.Events {
-			got[b.SessionID] = append(append(got[b.SessionID], e...), '\n')
-		}
-		if n++; n%2 == 0 {
-			w.WriteHeader(http.StatusNoContent)
-			return
-		}
-		_, _ = w.Write(bytes.Repeat([]byte("thanks "), 20_000)) // more than is read
-	}))
-	appendEvents(rig, 7, 100)
-	ship := rig.Start(newSink(t, session.Options{URL: server.URL + "/"}), flush, shipper.Options{})
-	ship.WaitDone()
-	want := map[string][]byte{}
-	for name, events := range readLog(t, rig) {
-		for _, e := range events {
-			want[name] = append(append(want[name], e...), '\n')
-		}
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	for name := range want {
-		if !bytes.Equal(got[name], want[name]) {
-			t.Errorf("session %s: got\n%swant\n%s", name, got[name], want[name])
-		}
-	}
-}
-
-// readLog returns the raw events of each session, in the log's order.
-func readLog(t *testing.T, rig *shippertest.Rig) map[string][][]byte {
-	t.Helper()
-	events := map[string][][]byte{}
-	reader := rig.Log.NewReader(1)
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel() // what is there, without waiting for more
-	for {
-		block, err := reader.Next(ctx)
-		if err != nil {
-			if err := reader.Close(); err != nil {
-				t.Fatal(err)
-			}
-			return events
-		}
-		for _, data := range block.Entries() {
-			b, err := record.Decode(data)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, e := range b.Events {
-				events[e.Session] = append(events[e.Session], e.Raw)
-			}
-		}
 	}
 }

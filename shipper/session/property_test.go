@@ -25,7 +25,7 @@ import (
 )
 
 // propertyTime bounds how long random histories are tried.
-const propertyTime = 20 * time.Second
+const propertyTime = 12 * time.Second
 
 // poison is what an event holds that the scripted receiver refuses.
 var poison = []byte(`"poison"`)

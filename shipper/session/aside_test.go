@@ -1,0 +1,143 @@
+package session_test
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"forebay/shipper"
+	"forebay/shipper/session"
+	"forebay/shipper/session/receiver"
+	"forebay/shipper/shippertest"
+	"forebay/shipper/shippertest/proxy"
+)
+
+// TestParkedTooLong sets a session aside that fails for too long: its events
+// queue in the dead letters, in order, and so do later ones, also after a
+// restart; the position goes on. Once one of them was requeued and delivered
+// the session goes on, and gets the others in order.
+func TestParkedTooLong(t *testing.T) {
+	t.Parallel()
+	rig := shippertest.NewRig(t)
+	var healed atomic.Bool
+	var mu sync.Mutex
+	var got []uint64
+	r, server := newReceiver(t, receiver.Options{
+		Hook: func(d receiver.Delivery) receiver.Fault {
+			if d.Session == "bad" && !healed.Load() {
+				return receiver.Fault{Status: 500}
+			}
+			return receiver.Fault{}
+		},
+		Taken: func(d receiver.Delivery) {
+			mu.Lock()
+			defer mu.Unlock()
+			if d.Session == "bad" {
+				got = append(got, d.Seqs...)
+			}
+		},
+	})
+	o := session.Options{URL: server.URL, ParkedMaxAge: 100 * time.Millisecond}
+	rig.Append("shop", "bad", 250) // more than one commit buries, more than 1 % of 10,000
+	appendEvents(rig, 5, 50)
+	sink := newSink(t, o)
+	ship := rig.Start(sink, flush, shipper.Options{})
+	ship.WaitDone()
+	if s := ship.Status(); s.Dead != 250 || s.State == shipper.Paused {
+		t.Fatalf("%+v", s)
+	}
+	ship.WaitFor("it is shown", func() bool { return stats(sink).Aside == 1 && stats(sink).ParkedCount == 0 })
+	ship.Stop()
+
+	sink = newSink(t, o)
+	ship = rig.Start(sink, flush, shipper.Options{})
+	rig.Append("shop", "bad", 10)
+	ship.WaitDone()
+	if s := ship.Status(); s.Dead != 260 {
+		t.Fatalf("after a restart: %+v", s)
+	}
+	err := ship.Dead(shipper.DeadFilter{}, func(d shipper.DeadLetter) error {
+		if d.Session != "bad" || !d.Queued || !strings.Contains(d.Reason, "500") {
+			t.Errorf("%+v", d)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	healed.Store(true)
+	if _, err := ship.Requeue(shipper.Command{}, shipper.DeadFilter{Session: "bad"}); err != nil {
+		t.Fatal(err)
+	}
+	ship.WaitFor("the letters are delivered", func() bool { return ship.Status().Dead == 0 })
+	rig.Append("shop", "bad", 5)
+	ship.WaitDone()
+	report := r.Report()
+	if !report.InOrder() || report.Events != rig.Log.DurableSeq() || report.Filled != 260 || stats(sink).Aside != 0 {
+		t.Errorf("%+v, %+v", report, stats(sink))
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if !slices.IsSorted(got) || len(got) != 265 {
+		t.Errorf("the session got %v", got)
+	}
+}
+
+// TestOutageSetsNobodyAside keeps parked sessions through an outage that is
+// longer than a session may fail by itself.
+func TestOutageSetsNobodyAside(t *testing.T) {
+	t.Parallel()
+	rig := shippertest.NewRig(t)
+	r, server := newReceiver(t, receiver.Options{})
+	p := proxy.Start(t, server.Listener.Addr().String())
+	p.Down()
+	appendEvents(rig, 30, 60)
+	sink := newSink(t, session.Options{URL: "http://" + p.Addr(), ParkedMaxAge: 300 * time.Millisecond})
+	ship := rig.Start(sink, flush, shipper.Options{})
+	ship.WaitFor("it is down", func() bool { return stats(sink).Down })
+	failed := stats(sink).Failed
+	ship.WaitFor("it was down for long", func() bool { return stats(sink).Failed >= failed+4 })
+	p.Up()
+	ship.WaitDone()
+	wantAll(t, rig, r)
+	if s := ship.Status(); s.Dead != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestReleaseAndSetAside are the operator's ways to do both at once.
+func TestReleaseAndSetAside(t *testing.T) {
+	t.Parallel()
+	rig := shippertest.NewRig(t)
+	var healed atomic.Bool
+	r, server := newReceiver(t, receiver.Options{Hook: func(d receiver.Delivery) receiver.Fault {
+		if d.Session == "bad" && !healed.Load() {
+			return receiver.Fault{Status: 500}
+		}
+		return receiver.Fault{}
+	}})
+	rig.Append("shop", "bad", 3)
+	rig.Append("shop", "good", 3)
+	sink := newSink(t, session.Options{URL: server.URL})
+	ship := rig.Start(sink, flush, shipper.Options{})
+	ship.WaitFor("it is parked", func() bool { return stats(sink).ParkedCount == 1 })
+	ship.WaitFor("it is set aside", func() bool {
+		sink.SetAsideParked()
+		return ship.Next() > rig.Log.DurableSeq()
+	})
+	if s := ship.Status(); s.Dead != 3 {
+		t.Errorf("%+v", s)
+	}
+	healed.Store(true)
+	sink.Release("shop", "bad")
+	ship.WaitFor("it is released", func() bool { return stats(sink).Aside == 0 })
+	rig.Append("shop", "bad", 2)
+	ship.WaitDone()
+	if report := r.Report(); report.Events != 5 || report.Gaps != 3 || !report.InOrder() {
+		t.Errorf("%+v", report)
+	}
+}
