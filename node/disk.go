@@ -69,6 +69,7 @@ type diskKeeper struct {
 	keepFrom func() uint64 // lowest seq that a cursor still needs
 	gate     *gate
 	retained func(oldest time.Time) // told what the log still goes back to
+	pressed  func()                 // called while readiness is down for want of space
 	logger   *slog.Logger
 
 	mu   sync.Mutex
@@ -117,6 +118,9 @@ func (k *diskKeeper) keep(now time.Time) {
 		s.share = float64(s.used) / float64(budget)
 	}
 	s.fullIn = k.forecast(now, s)
+	if s.share >= unreadyAbove {
+		k.pressed()
+	}
 	k.publish(s)
 }
 

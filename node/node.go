@@ -18,6 +18,7 @@ import (
 	"forebay/router/auth"
 	"forebay/router/dedupe"
 	"forebay/shipper"
+	"forebay/shipper/session"
 	"forebay/wal"
 )
 
@@ -57,6 +58,7 @@ type Node struct {
 	window  *dedupe.Window
 	router  *router.Router
 	cursors *shipper.Cursors
+	session *session.Sink // nil if it is not enabled
 	gate    *gate
 	disk    *diskKeeper
 	ledger  *ledger
@@ -181,6 +183,9 @@ func (n *Node) close() error {
 	}
 	if n.ingest != nil {
 		errs = append(errs, n.ingest.Shutdown(context.Background())) // nothing is left in flight
+	}
+	if n.session != nil {
+		n.session.Close()
 	}
 	if n.log != nil {
 		errs = append(errs, n.log.Close())

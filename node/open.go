@@ -169,7 +169,7 @@ func (n *Node) openRouter() error {
 		return err
 	}
 	n.disk = &diskKeeper{
-		cfg: n.cfg.WAL, dir: n.dir.path, log: n.log, keepFrom: n.cursors.KeepFrom, gate: n.gate, retained: n.window.Retain,
+		cfg: n.cfg.WAL, dir: n.dir.path, log: n.log, keepFrom: n.cursors.KeepFrom, gate: n.gate, retained: n.window.Retain, pressed: n.setAsideParked,
 		logger: n.logger.With("part", "disk"),
 	}
 	n.disk.keep(time.Now())
@@ -191,6 +191,14 @@ func privacyChecker(c config.Privacy) (*privacy.Checker, error) {
 		return nil, err
 	}
 	return privacy.New(o)
+}
+
+// setAsideParked lets sessions that fail no longer hold the log back: their
+// events queue in the dead letters instead.
+func (n *Node) setAsideParked() {
+	if n.session != nil {
+		n.session.SetAsideParked()
+	}
 }
 
 func prefixes(texts []string) ([]netip.Prefix, error) {

@@ -78,6 +78,7 @@ func (n *Node) addSession() error {
 	if err != nil {
 		return fmt.Errorf("shippers.session: %w", err)
 	}
+	n.session = sink
 	_, err = n.cursors.Add(sessionCursor, sink, sessionFlush)
 	return err
 }
