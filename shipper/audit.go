@@ -68,6 +68,27 @@ func (t *auditTrail) commit(e AuditEntry, before, after any, commit func(entry .
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e.Number, e.At = t.next, time.Now().UTC()
+	return t.commitLocked(e, before, after, commit)
+}
+
+// extend is commit for a change that goes on: a later state replaces what the
+// entry said was after. The entry's number is 0 before the first commit.
+func (t *auditTrail) extend(e *AuditEntry, before, after any, commit func(entry ...Write) error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	extended := *e
+	if e.Number == 0 {
+		extended.Number, extended.At = t.next, time.Now().UTC()
+	}
+	err := t.commitLocked(extended, before, after, commit)
+	if err == nil {
+		*e = extended
+	}
+	return err
+}
+
+// commitLocked is called with t.mu held.
+func (t *auditTrail) commitLocked(e AuditEntry, before, after any, commit func(entry ...Write) error) error {
 	if e.By == "" {
 		e.By = "unknown"
 	}
@@ -83,14 +104,14 @@ func (t *auditTrail) commit(e AuditEntry, before, after any, commit func(entry .
 		return fmt.Errorf("encode audit entry: %w", err)
 	}
 	writes := []Write{{Key: auditKey(e.Number), Value: value}}
-	full := t.next-t.first >= maxAudit
+	full := e.Number == t.next && t.next-t.first >= maxAudit
 	if full {
 		writes = append(writes, Write{Key: auditKey(t.first)})
 	}
 	if err := commit(writes...); err != nil {
 		return err
 	}
-	t.next++
+	t.next = max(t.next, e.Number+1)
 	if full {
 		t.first++
 	}

@@ -150,7 +150,7 @@ func (c *Cursor) advance(epoch, next uint64, lost []Range, expired []Range, writ
 	if done {
 		writes = append(writes, Write{Key: planKey(c.name)})
 	}
-	err := c.saveLocked(func(p *position) {
+	err := c.saveStepped(func(p *position) {
 		p.Next = next
 		if p.Replay < next {
 			p.Replay = 0
@@ -172,6 +172,21 @@ func (c *Cursor) advance(epoch, next uint64, lost []Range, expired []Range, writ
 	}
 	c.rate.add(time.Now(), next-from)
 	return nil
+}
+
+// saveStepped is saveLocked for an advance: if it is a step's, the step is in
+// the audit trail by the same commit.
+func (c *Cursor) saveStepped(change func(*position), writes ...Write) error {
+	c.mu.Lock()
+	s, after := c.step, c.pos
+	c.mu.Unlock()
+	if s == nil {
+		return c.saveLocked(change, writes...)
+	}
+	change(&after)
+	return c.set.audit.extend(&s.entry, placeOf(s.from), placeOf(after), func(entry ...Write) error {
+		return c.saveLocked(change, append(writes, entry...)...)
+	})
 }
 
 func (c *Cursor) plan(fill bool) *Plan {

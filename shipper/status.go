@@ -18,6 +18,7 @@ type Status struct {
 	NextSeq         uint64    `json:"next_seq"`
 	Epoch           uint64    `json:"epoch"`
 	State           string    `json:"state"`
+	Stopped         bool      `json:"stopped,omitempty"` // the node does not run: whatever the state, nothing is delivered
 	LagEvents       uint64    `json:"lag_events"`
 	LagSeconds      float64   `json:"lag_seconds"` // age of the oldest event not shipped, 0 if there is none
 	OldestUnshipped time.Time `json:"oldest_unshipped,omitzero"`
@@ -87,7 +88,7 @@ func (c *Cursor) Status() Status {
 	c.mu.Lock()
 	s := Status{
 		Name: c.name, NextSeq: c.pos.Next, Epoch: c.pos.Epoch, State: Running,
-		ReplayTo: c.pos.Replay, Pause: c.pos.Pause,
+		ReplayTo: c.pos.Replay, Pause: c.pos.Pause, Stopped: !c.runs,
 		RatePerSecond: c.rate.perSecond(time.Now()),
 		LastError:     c.failure.text, ErrorSince: c.failure.since, ErrorCount: c.failure.count,
 		Dead: c.dead.letters, Requeued: c.dead.requeued, Discarded: c.pos.Discarded,

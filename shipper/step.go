@@ -8,18 +8,19 @@ import (
 
 // step is leave to deliver one batch although the cursor is paused.
 type step struct {
-	cmd   Command
+	entry AuditEntry // durable with each advance
 	from  position
 	done  chan struct{}
 	moved Moved // both are set before done is closed
 	err   error
 }
 
-// Step lets a paused cursor deliver one batch, and returns when that is done
-// and in the audit trail. If a failure or another command ends the delivery
-// half-way, what has been delivered by then is the step; a step that failed
-// with nothing delivered is tried again. If ctx ends first the step is still
-// under way, and the cursor pauses after it.
+// Step lets a paused cursor deliver one batch, and returns when that is done.
+// Its entry in the audit trail is durable together with the position. If a
+// failure or another command ends the delivery half-way, what has been
+// delivered by then is the step; a step that failed with nothing delivered is
+// tried again. If ctx ends first the step is still under way, and the cursor
+// pauses after it.
 func (c *Cursor) Step(ctx context.Context, cmd Command) (Moved, error) {
 	if !c.operate.TryLock() {
 		return Moved{}, fmt.Errorf("cursor %s: %w", c.name, ErrBusy)
@@ -52,7 +53,10 @@ func (c *Cursor) beginStep(cmd Command) (*step, error) {
 		return nil, c.refuse("there is nothing left to deliver")
 	}
 	c.stalled = nil
-	c.step = &step{cmd: cmd, from: c.pos, done: make(chan struct{})}
+	c.step = &step{
+		entry: AuditEntry{By: cmd.By, Why: cmd.Why, Verb: "step", Cursor: c.name},
+		from:  c.pos, done: make(chan struct{}),
+	}
 	return c.step, nil
 }
 
@@ -72,8 +76,7 @@ func (c *Cursor) settleStep(err error) {
 	}
 }
 
-// endStep ends the step under way, if there is one, with the error given. What
-// it has delivered goes into the audit trail.
+// endStep ends the step under way, if there is one, with the error given.
 func (c *Cursor) endStep(err error) {
 	c.mu.Lock()
 	s, to := c.step, c.pos
@@ -83,10 +86,6 @@ func (c *Cursor) endStep(err error) {
 		return
 	}
 	s.moved = Moved{Cursor: c.name, From: s.from.Next, To: to.Next, Epoch: to.Epoch}
-	if to.Next != s.from.Next {
-		err = errors.Join(err, c.set.audit.commit(AuditEntry{By: s.cmd.By, Why: s.cmd.Why, Verb: "step", Cursor: c.name},
-			placeOf(s.from), placeOf(to), func(entry ...Write) error { return c.commit(entry) }))
-	}
 	s.err = err
 	close(s.done)
 }

@@ -51,6 +51,9 @@ func TestStepIsRefusedWhileNothingRuns(t *testing.T) {
 	if _, err := ship.Step(ctx, ann); !errors.Is(err, shipper.ErrRefused) || !strings.Contains(err.Error(), "stopped: start it") {
 		t.Errorf("step of a stopped node: %v, want a refusal that says so", err)
 	}
+	if !ship.Status().Stopped {
+		t.Error("its status does not tell that the node is stopped")
+	}
 	wantTrail(t, ship.Cursors, "pause")
 }
 

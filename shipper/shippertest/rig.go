@@ -93,6 +93,7 @@ func (r *Rig) Start(sink shipper.Sink, flush shipper.Flush, o shipper.Options) *
 	s := &Ship{Cursor: cursor, Cursors: cursors, rig: r}
 	s.stop = sync.OnceFunc(func() { cancel(); <-done })
 	r.TB.Cleanup(s.stop)
+	s.WaitFor("the cursor runs", func() bool { return !s.Status().Stopped })
 	return s
 }
 
