@@ -14,7 +14,7 @@ import (
 func TestClockJumps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var skew atomic.Int64
-		o := options(filepath.Join(t.TempDir(), "log"))
+		o := options(filepath.Join(fastDir(t), "log"))
 		o.Now = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
 		l := open(t, o)
 		n := 0
@@ -82,7 +82,7 @@ func TestClockJumps(t *testing.T) {
 // a sync follows within the interval, without further appends too.
 func TestSyncInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := options(filepath.Join(t.TempDir(), "log"))
+		o := options(filepath.Join(fastDir(t), "log"))
 		o.SegmentBytes, o.SyncInterval = 1<<20, time.Second
 		l := open(t, o)
 		for n := range 10 {
@@ -122,7 +122,7 @@ func TestSyncInterval(t *testing.T) {
 // TestOverload fills the queue while the committer is held up.
 func TestOverload(t *testing.T) {
 	held, hold := make(chan struct{}), make(chan struct{})
-	o := options(filepath.Join(t.TempDir(), "log"))
+	o := options(filepath.Join(fastDir(t), "log"))
 	o.MaxPendingBytes, o.MaxBlockBytes = 10_000, 4000
 	first := true
 	o.OnCommit = func(wal.Commit) {
@@ -137,7 +137,7 @@ func TestOverload(t *testing.T) {
 	add := func(n int) { _, err := l.Append(t.Context(), entry(n, 1, 1000)); results <- err }
 	go add(0)
 	<-held
-	for n := range 9 {
+	for n := range 8 {
 		go add(n + 1)
 	}
 	eventually(t, "the queue is full", func() bool { return l.Stats().PendingBytes > 9000 })
@@ -148,7 +148,7 @@ func TestOverload(t *testing.T) {
 		t.Errorf("%d refused, %d bytes pending", s.Overloaded, s.PendingBytes)
 	}
 	close(hold)
-	for range 10 {
+	for range 9 {
 		if err := <-results; err != nil {
 			t.Error(err)
 		}
@@ -166,7 +166,7 @@ func TestOverload(t *testing.T) {
 // nothing else can go on: none may have to.
 func TestLoneAppendDoesNotWaitForTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := open(t, options(filepath.Join(t.TempDir(), "log")))
+		l := open(t, options(filepath.Join(fastDir(t), "log")))
 		began := time.Now()
 		for n := range 20 {
 			mustAppend(t, l, entry(n, 1, 100))

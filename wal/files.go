@@ -90,6 +90,24 @@ func lureForAppender(name string) bool {
 	return err == nil && number > 0
 }
 
+// makeDir makes a directory and those above it, durably.
+func makeDir(dir string) error {
+	err := os.Mkdir(dir, dirPerm)
+	parent := filepath.Dir(dir)
+	if errors.Is(err, fs.ErrNotExist) && parent != dir {
+		if err = makeDir(parent); err == nil {
+			err = os.Mkdir(dir, dirPerm)
+		}
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil // or a file: opening it as a directory says so
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(parent)
+}
+
 // syncDir makes the directory's entries durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)

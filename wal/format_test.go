@@ -79,4 +79,3 @@ func TestFormatDocument(t *testing.T) {
 		}
 	}
 }
-

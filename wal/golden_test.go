@@ -33,7 +33,7 @@ func TestGoldenLog(t *testing.T) {
 	if err := json.Unmarshal(readFile(t, kept+".json"), &want); err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(t.TempDir(), "log")
+	dir := filepath.Join(fastDir(t), "log")
 	copyDir(t, kept, dir)
 	for _, o := range []wal.Options{{Dir: kept, ReadOnly: true}, options(dir)} {
 		l := open(t, o)

@@ -3,11 +3,13 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 )
 
@@ -118,10 +120,6 @@ func (i *incidents) copy(path string, d *Damage) error {
 	if err := i.prepare(); err != nil {
 		return err
 	}
-	name := filepath.Join(i.dir, quarantineName, fmt.Sprintf("%s-%d-%d", d.File, d.Offset, d.Bytes))
-	if _, err := os.Stat(name); err == nil {
-		return nil
-	}
 	if i.kept+d.Bytes > i.quota {
 		i.logger.Warn("the quarantine folder is full: no copy is kept", slog.Int64("limit", i.quota))
 		return nil
@@ -130,14 +128,28 @@ func (i *incidents) copy(path string, d *Damage) error {
 	if err != nil {
 		return err
 	}
-	err = replaceFile(name, func(to *os.File) error {
+	return errors.Join(i.copyFrom(from, d), from.Close())
+}
+
+// copyFrom names the copy by where the bytes were and by their checksum, so that
+// the same damage is not copied again after a restart.
+func (i *incidents) copyFrom(from *os.File, d *Damage) error {
+	sum := crc32.New(castagnoli)
+	if _, err := io.Copy(sum, io.NewSectionReader(from, d.Offset, d.Bytes)); err != nil {
+		return err
+	}
+	name := filepath.Join(i.dir, quarantineName, fmt.Sprintf("%s-%d-%d-%08x", d.File, d.Offset, d.Bytes, sum.Sum32()))
+	if _, err := os.Stat(name); err == nil {
+		return nil
+	}
+	err := replaceFile(name, func(to *os.File) error {
 		_, err := io.Copy(to, io.NewSectionReader(from, d.Offset, d.Bytes))
 		return err
 	})
 	if err == nil {
 		i.kept += d.Bytes
 	}
-	return errors.Join(err, from.Close())
+	return err
 }
 
 // prepare makes the folder and learns what is in it.
@@ -161,6 +173,12 @@ func (i *incidents) prepare() error {
 	}
 	i.kept = 0
 	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), tempSuffix) {
+			if err := removeIfThere(filepath.Join(folder, e.Name())); err != nil {
+				return err
+			}
+			continue
+		}
 		info, err := e.Info()
 		if err != nil {
 			return err

@@ -15,7 +15,7 @@ type Log struct {
 	opts     Options
 	logger   *slog.Logger
 	lock     *os.File
-	identity *identity // does not change while the log is open
+	identity *identity // does not change while the log is open; nil while Open looks for it
 	recovery Recovery
 
 	queue     *queue

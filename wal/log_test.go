@@ -17,7 +17,7 @@ import (
 func TestAppendAndReadAcrossRestarts(t *testing.T) {
 	for _, compression := range []wal.Compression{wal.CompressionNone, wal.CompressionS2, wal.CompressionZstd} {
 		t.Run(compression.String(), func(t *testing.T) {
-			o := options(filepath.Join(t.TempDir(), "log"))
+			o := options(filepath.Join(fastDir(t), "log"))
 			o.Compression = compression
 			kept := newLedger()
 			for round := range 3 {
@@ -41,7 +41,7 @@ func TestAppendAndReadAcrossRestarts(t *testing.T) {
 
 // TestGroupCommit holds that concurrent appends share syncs.
 func TestGroupCommit(t *testing.T) {
-	l := open(t, wal.Options{Dir: filepath.Join(t.TempDir(), "log"), ReserveBytes: -1})
+	l := open(t, wal.Options{Dir: filepath.Join(fastDir(t), "log"), ReserveBytes: -1})
 	const clients, each = 64, 50
 	kept, mu := newLedger(), sync.Mutex{}
 	var wg sync.WaitGroup
@@ -98,7 +98,7 @@ func checkDigests(t *testing.T, b *wal.Block) {
 }
 
 func TestAppendRefusals(t *testing.T) {
-	o := options(filepath.Join(t.TempDir(), "log"))
+	o := options(filepath.Join(fastDir(t), "log"))
 	o.MaxBlockBytes = 1000
 	l := open(t, o)
 	for _, test := range []struct {
@@ -137,7 +137,7 @@ func TestAppendRefusals(t *testing.T) {
 }
 
 func TestClosedLogRefusesEverything(t *testing.T) {
-	l := open(t, options(filepath.Join(t.TempDir(), "log")))
+	l := open(t, options(filepath.Join(fastDir(t), "log")))
 	mustAppend(t, l, entry(1, 1, 10))
 	waiting := l.NewReader(2)
 	other := l.NewReader(2)
@@ -167,7 +167,7 @@ func TestClosedLogRefusesEverything(t *testing.T) {
 }
 
 func TestWaitAndReadAtTheTail(t *testing.T) {
-	l := open(t, options(filepath.Join(t.TempDir(), "log")))
+	l := open(t, options(filepath.Join(fastDir(t), "log")))
 	r := l.NewReader(1)
 	defer r.Close()
 	got := make(chan *wal.Block)
@@ -202,7 +202,7 @@ func TestWaitAndReadAtTheTail(t *testing.T) {
 }
 
 func TestOneOwner(t *testing.T) {
-	o := options(filepath.Join(t.TempDir(), "log"))
+	o := options(filepath.Join(fastDir(t), "log"))
 	l := open(t, o)
 	for name, use := range map[string]func() error{
 		"open":         func() error { _, err := wal.Open(o); return err },
@@ -218,7 +218,7 @@ func TestOneOwner(t *testing.T) {
 }
 
 func TestReadOnlyChangesNothing(t *testing.T) {
-	o := options(filepath.Join(t.TempDir(), "log"))
+	o := options(filepath.Join(fastDir(t), "log"))
 	l := open(t, o)
 	kept := fill(t, l, 40)
 	closeLog(t, l)
@@ -250,7 +250,7 @@ func TestReadOnlyChangesNothing(t *testing.T) {
 	if _, err := wal.Open(wal.Options{Dir: filepath.Join(o.Dir, "none"), ReadOnly: true}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a folder that is not there: %v", err)
 	}
-	empty := t.TempDir()
+	empty := fastDir(t)
 	l = open(t, wal.Options{Dir: empty, ReadOnly: true})
 	if got := readAll(t, l, 1); len(got.blocks) != 0 {
 		t.Errorf("an empty folder holds %d blocks", len(got.blocks))
@@ -277,7 +277,7 @@ func snapshot(t *testing.T, dir string) map[string]int64 {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	dir := t.TempDir()
+	dir := fastDir(t)
 	for _, o := range []wal.Options{
 		{},
 		{Dir: dir, SegmentBytes: -1},
@@ -295,7 +295,7 @@ func TestOptionsAreChecked(t *testing.T) {
 }
 
 func TestEmptyLog(t *testing.T) {
-	l := open(t, options(filepath.Join(t.TempDir(), "log")))
+	l := open(t, options(filepath.Join(fastDir(t), "log")))
 	if l.DurableSeq() != 0 || l.FirstSeq() != 1 {
 		t.Errorf("durable %d, first %d", l.DurableSeq(), l.FirstSeq())
 	}

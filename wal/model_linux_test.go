@@ -35,6 +35,7 @@ type model struct {
 // TestModel runs random operations, with readers at the tail and in history
 // beside them, and compares what they see with what was accepted.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	disk := waltest.Mount(t)
 	runs := 0
 	rapid.Check(t, func(rt *rapid.T) {

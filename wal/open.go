@@ -54,7 +54,7 @@ func Open(o Options) (*Log, error) {
 
 func newLog(o Options) (*Log, error) {
 	if !o.ReadOnly {
-		if err := os.MkdirAll(o.Dir, dirPerm); err != nil {
+		if err := makeDir(o.Dir); err != nil {
 			return nil, fmt.Errorf("wal: %w", err)
 		}
 	}
@@ -159,17 +159,17 @@ func (l *Log) loadIdentity() error {
 	return writeIdentity(l.opts.Dir, l.identity)
 }
 
-// identityFromBlocks collects the IDs that the blocks carry.
+// identityFromBlocks collects the IDs that the blocks carry. A new ID always
+// begins with a segment, so the first block of each tells all.
 func (l *Log) identityFromBlocks() (*identity, error) {
 	ids := &identity{Version: identityVersion}
 	for _, s := range l.segments {
-		err := l.scan(s, func(id ID) bool { return !id.IsZero() }, func(b *rawBlock, _ *Damage) {
-			if b != nil && !ids.has(b.LogID) {
-				ids.IDs = append(ids.IDs, identityEntry{ID: b.LogID, FirstSeq: b.FirstSeq})
-			}
-		})
+		h, _, err := l.head(s)
 		if err != nil {
 			return nil, err
+		}
+		if h != nil && !ids.has(h.LogID) {
+			ids.IDs = append(ids.IDs, identityEntry{ID: h.LogID, FirstSeq: h.FirstSeq})
 		}
 	}
 	return ids, nil
@@ -177,14 +177,13 @@ func (l *Log) identityFromBlocks() (*identity, error) {
 
 // scan walks all blocks of a segment and the damage between them. At the end of
 // the segment visit is called with no block if there is damage there.
-func (l *Log) scan(s *segment, valid func(ID) bool, visit func(*rawBlock, *Damage)) error {
+func (l *Log) scan(s *segment, visit func(*rawBlock, *Damage)) error {
 	file, err := os.Open(s.path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	scan := l.newScanner(s, file, s.size)
-	scan.valid = valid
 	for {
 		b, damage, err := scan.next()
 		switch {
@@ -205,7 +204,8 @@ func (l *Log) scan(s *segment, valid func(ID) bool, visit func(*rawBlock, *Damag
 // logEnd is what the newest segments say about where the log ends.
 type logEnd struct {
 	number uint64 // of the last good block
-	seq    uint64 // its last seq, or that of a damaged block behind it whose header can be read
+	good   uint64 // its last seq
+	used   uint64 // the same, or the last seq of a damaged block behind it whose header can be read
 	time   time.Time
 	torn   bool // the newest file was not sealed: the last writer did not come to start another
 	tails  []tornTail
@@ -246,12 +246,12 @@ func (l *Log) findEnd() (logEnd, error) {
 // scanNewest scans one segment for findEnd.
 func (l *Log) scanNewest(s *segment, unsealed bool, end *logEnd) error {
 	var tail *Damage
-	err := l.scan(s, l.identity.has, func(b *rawBlock, damage *Damage) {
+	err := l.scan(s, func(b *rawBlock, damage *Damage) {
 		if b == nil {
 			tail = damage
 			return
 		}
-		end.number, end.seq, end.time = b.Number, b.LastSeq(), b.Time
+		end.number, end.good, end.used, end.time = b.Number, b.LastSeq(), b.LastSeq(), b.Time
 		if damage != nil {
 			l.recovery.Damage = append(l.recovery.Damage, *damage)
 			l.incidents.damaged(s.path, damage)
@@ -269,7 +269,7 @@ func (l *Log) scanNewest(s *segment, unsealed bool, end *logEnd) error {
 		if err != nil {
 			return err
 		}
-		end.seq = max(end.seq, seq)
+		end.used = max(end.used, seq)
 	}
 	s.size = tail.Offset
 	end.tails = append(end.tails, tornTail{s, *tail})
@@ -297,12 +297,15 @@ func (l *Log) seqsInDamage(s *segment, d *Damage) (uint64, error) {
 
 // settle decides the next seq and time.
 func (l *Log) settle(end logEnd) {
-	floor := max(l.opts.Floor, l.identity.current().FirstSeq-1)
-	durable := max(end.seq, floor)
-	if durable > end.seq {
-		l.recovery.Lost = &Gap{First: end.seq + 1, Last: durable, Reason: ReasonFloor}
-		l.logger.Warn("seqs are in use that the log does not hold",
-			slog.Uint64("first", end.seq+1), slog.Uint64("last", durable))
+	durable := max(end.used, l.opts.Floor, l.identity.current().FirstSeq-1)
+	if durable > end.good {
+		lost := Gap{First: end.good + 1, Last: durable, Reason: ReasonFloor}
+		if durable == end.used {
+			tail := end.tails[len(end.tails)-1].damage
+			lost.Reason, lost.File, lost.Offset = tail.Reason, tail.File, tail.Offset
+		}
+		lost = l.incidents.gap(lost)
+		l.recovery.Lost = &lost
 	}
 	l.durable.Store(durable)
 	l.lastNumber, l.lastTime = end.number, end.time

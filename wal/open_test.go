@@ -21,7 +21,7 @@ func TestNextSeqRule(t *testing.T) {
 		"the log has lost events": {floor: 25, next: 26, lost: &wal.Gap{First: 11, Last: 25, Reason: wal.ReasonFloor}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := options(filepath.Join(t.TempDir(), "log"))
+			o := options(filepath.Join(fastDir(t), "log"))
 			l := open(t, o)
 			for n := range 10 {
 				mustAppend(t, l, entry(n, 1, 50))
@@ -56,7 +56,7 @@ func TestNextSeqRule(t *testing.T) {
 }
 
 func TestNewLogAboveAFloor(t *testing.T) {
-	o := options(filepath.Join(t.TempDir(), "log"))
+	o := options(filepath.Join(fastDir(t), "log"))
 	o.Floor = 500
 	l := open(t, o)
 	if lost := l.Recovery().Lost; lost == nil || lost.First != 1 || lost.Last != 500 {
@@ -73,7 +73,7 @@ func TestNewLogAboveAFloor(t *testing.T) {
 // TestSeqsAreNotReusedWhenHistoryIsGone: with every event shipped and deleted,
 // and nobody to name a floor, a restart still goes on behind the last seq.
 func TestSeqsAreNotReusedWhenHistoryIsGone(t *testing.T) {
-	o := options(filepath.Join(t.TempDir(), "log"))
+	o := options(filepath.Join(fastDir(t), "log"))
 	l := open(t, o)
 	fill(t, l, 50)
 	next := l.DurableSeq() + 1
@@ -90,7 +90,7 @@ func TestSeqsAreNotReusedWhenHistoryIsGone(t *testing.T) {
 }
 
 func TestIdentity(t *testing.T) {
-	o := options(filepath.Join(t.TempDir(), "log"))
+	o := options(filepath.Join(fastDir(t), "log"))
 	l := open(t, o)
 	kept := fill(t, l, 20)
 	first, end := l.ID(), l.DurableSeq()
@@ -162,7 +162,7 @@ func TestIdentity(t *testing.T) {
 
 // TestBlocksOfAnotherLog puts a segment of a foreign log into the directory.
 func TestBlocksOfAnotherLog(t *testing.T) {
-	o, other := options(filepath.Join(t.TempDir(), "log")), options(filepath.Join(t.TempDir(), "other"))
+	o, other := options(filepath.Join(fastDir(t), "log")), options(filepath.Join(fastDir(t), "other"))
 	for _, o := range []wal.Options{o, other} {
 		l := open(t, o)
 		fill(t, l, 60)
@@ -179,7 +179,7 @@ func TestBlocksOfAnotherLog(t *testing.T) {
 
 // TestMissingSegment deletes a segment file from the middle of the log.
 func TestMissingSegment(t *testing.T) {
-	o := options(filepath.Join(t.TempDir(), "log"))
+	o := options(filepath.Join(fastDir(t), "log"))
 	l := open(t, o)
 	kept := fill(t, l, 100)
 	whole := readAll(t, l, 1)
@@ -247,7 +247,7 @@ func TestOddFiles(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := options(filepath.Join(t.TempDir(), "log"))
+			o := options(filepath.Join(fastDir(t), "log"))
 			l := open(t, o)
 			kept := fill(t, l, 150)
 			next := l.DurableSeq() + 1
@@ -282,7 +282,7 @@ func TestOddFiles(t *testing.T) {
 // TestFirstHeaderDamaged damages the first block of every segment in turn:
 // finding a place in the log must not depend on it.
 func TestFirstHeaderDamaged(t *testing.T) {
-	o := options(filepath.Join(t.TempDir(), "log"))
+	o := options(filepath.Join(fastDir(t), "log"))
 	l := open(t, o)
 	fill(t, l, 120)
 	whole := readAll(t, l, 1)
@@ -319,7 +319,7 @@ func TestFirstHeaderDamaged(t *testing.T) {
 // the newest that holds blocks: this was acknowledged, so its seqs are lost by
 // name and never given out again.
 func TestSealedTailDamaged(t *testing.T) {
-	o := options(filepath.Join(t.TempDir(), "log"))
+	o := options(filepath.Join(fastDir(t), "log"))
 	l := open(t, o)
 	fill(t, l, 20)
 	end := l.DurableSeq()
@@ -330,6 +330,12 @@ func TestSealedTailDamaged(t *testing.T) {
 	l = open(t, o)
 	if cut := l.Recovery().Cut; len(cut) != 1 {
 		t.Errorf("cut %+v", cut)
+	}
+	if lost := l.Recovery().Lost; lost == nil || lost.First != last.FirstSeq || lost.Last != end || lost.File != last.File {
+		t.Errorf("lost %+v", lost)
+	}
+	if lost := l.Stats().LostSeqs; lost != uint64(last.Events) {
+		t.Errorf("%d seqs are lost, want %d", lost, last.Events)
 	}
 	if first := mustAppend(t, l, entry(99, 1, 50)); first != end+1 {
 		t.Errorf("next seq is %d, want %d", first, end+1)
@@ -348,7 +354,7 @@ func TestSealedTailDamaged(t *testing.T) {
 func TestNewerFormatIsRefusedByName(t *testing.T) {
 	for name, at := range map[string]int64{"version": 8, "flags": 9, "reserved flags": 10} {
 		t.Run(name, func(t *testing.T) {
-			o := options(filepath.Join(t.TempDir(), "log"))
+			o := options(filepath.Join(fastDir(t), "log"))
 			o.SegmentBytes = 1 << 20
 			l := open(t, o)
 			fill(t, l, 10)

@@ -104,7 +104,7 @@ func (l *Log) dispensable(segments []*segment, policy Retention, excess int64) (
 }
 
 // deleteOldest deletes the oldest segment file. Readers that have it open read
-// it to its end.
+// it to its end. No new reader opens it once it is no longer listed.
 func (l *Log) deleteOldest() (int64, error) {
 	segments := l.view()
 	oldest := segments[0]
@@ -113,18 +113,32 @@ func (l *Log) deleteOldest() (int64, error) {
 		return 0, err
 	}
 	l.mu.Lock()
+	before := oldestHeld{l.firstSeq.Load(), l.oldestTime, l.retained}
 	l.segments = l.segments[1:]
-	l.retained, l.oldestTime = first.FirstSeq-1, first.Time
+	l.hold(oldestHeld{first.FirstSeq, first.Time, first.FirstSeq - 1})
 	l.mu.Unlock()
-	l.firstSeq.Store(first.FirstSeq)
 	if err := removeIfThere(oldest.path); err != nil {
 		l.mu.Lock()
 		l.segments = append([]*segment{oldest}, l.segments...)
+		l.hold(before)
 		l.mu.Unlock()
 		return 0, err
 	}
 	// One at a time, so that no file system can bring back an older one alone.
 	return oldest.size, syncDir(l.opts.Dir)
+}
+
+// oldestHeld is what changes when the oldest segment goes.
+type oldestHeld struct {
+	firstSeq uint64
+	time     time.Time
+	retained uint64
+}
+
+// hold sets what the log holds from; the caller holds mu.
+func (l *Log) hold(o oldestHeld) {
+	l.firstSeq.Store(o.firstSeq)
+	l.oldestTime, l.retained = o.time, o.retained
 }
 
 // retainedSeq is the last seq that Retain has deleted since open.

@@ -55,7 +55,7 @@ func TestRetainNeverDeletesWhatIsNeeded(t *testing.T) {
 
 func TestRetainByAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := open(t, options(filepath.Join(t.TempDir(), "log")))
+		l := open(t, options(filepath.Join(fastDir(t), "log")))
 		for n := range 60 {
 			mustAppend(t, l, entry(n, 1, 100))
 			time.Sleep(time.Minute)
@@ -165,7 +165,7 @@ func ended() context.Context {
 
 func TestSeekTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := options(filepath.Join(t.TempDir(), "log"))
+		o := options(filepath.Join(fastDir(t), "log"))
 		l := open(t, o)
 		began := time.Now()
 		times := make(map[uint64]time.Time)

@@ -50,9 +50,17 @@ func (l *Log) newScanner(s *segment, file io.ReaderAt, limit int64) scanner {
 	return scanner{
 		window:     window{file: file, limit: limit},
 		name:       s.name(),
-		valid:      l.identity.has,
+		valid:      l.isOurs,
 		lastNumber: s.number - 1,
 	}
+}
+
+// isOurs reports whether a block may carry an ID.
+func (l *Log) isOurs(id ID) bool {
+	if l.identity == nil {
+		return !id.IsZero()
+	}
+	return l.identity.has(id)
 }
 
 // head returns the header of the first good block of s, or nil if there is none

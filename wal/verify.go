@@ -58,6 +58,8 @@ type verifier struct {
 	buf     []byte  // for payloads
 	damage  *Damage // the last damage since the last good block
 	number  uint64  // of the last good block
+
+	deletedUpTo string // the last segment file that retention has deleted meanwhile
 }
 
 func (v *verifier) run() error {
@@ -79,14 +81,22 @@ func (v *verifier) run() error {
 	}
 	for i, info := range found.segments {
 		err := v.segment(info, i == len(found.segments)-1)
-		if errors.Is(err, fs.ErrNotExist) && v.report.Blocks == 0 {
-			continue // deleted by retention meanwhile
+		if errors.Is(err, fs.ErrNotExist) && v.deleted(info.Name()) {
+			v.deletedUpTo = info.Name()
+			continue
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// deleted reports whether retention has deleted a segment since the directory
+// was listed: then those before it are gone too.
+func (v *verifier) deleted(name string) bool {
+	now, err := listDir(v.dir)
+	return err == nil && len(now.segments) > 0 && now.segments[0].Name() > name
 }
 
 func (v *verifier) segment(info fs.FileInfo, newest bool) error {
@@ -138,9 +148,10 @@ func (v *verifier) block(raw *rawBlock, name string) error {
 	}
 	v.buf = b.payload
 	r := &v.report
-	if r.Blocks > 0 && b.FirstSeq > r.LastSeq+1 {
+	if r.Blocks > 0 && b.FirstSeq > r.LastSeq+1 && v.deletedUpTo == "" {
 		v.lost(b)
 	}
+	v.deletedUpTo = ""
 	if r.Blocks == 0 {
 		r.FirstSeq = b.FirstSeq
 	}
