@@ -38,17 +38,26 @@ func (n *Node) openCursors() (err error) {
 
 func (n *Node) addClickHouse() error {
 	c := n.cfg.Shippers.ClickHouse
-	sink, err := clickhouse.New(clickhouse.Options{
-		Addrs: c.Addrs, Protocol: c.Protocol, Database: c.Database, Table: c.Table,
-		Username: c.Username, PasswordFile: c.PasswordFile, TLS: clickhouseTLS(c.TLS), Compression: c.Compression,
-		CreateTable: c.CreateTable, TTL: c.TTL, Cluster: c.Cluster, Replicated: clickhouseReplicated(c.Replicated),
-		NodeID: n.cfg.Node.ID, Logger: n.logger.With("part", clickhouseCursor),
-	})
+	o := ClickHouseOptions(n.cfg)
+	o.Logger = n.logger.With("part", clickhouseCursor)
+	sink, err := clickhouse.New(o)
 	if err != nil {
 		return fmt.Errorf("shippers.clickhouse: %w", err)
 	}
 	_, err = n.cursors.Add(clickhouseCursor, sink, shipper.Flush{Rows: c.Flush.Rows, Bytes: int64(c.Flush.Bytes), Age: c.Flush.Age})
 	return err
+}
+
+// ClickHouseOptions are those of the configured table, for the sink and for
+// operators' commands about its schema.
+func ClickHouseOptions(cfg config.Config) clickhouse.Options {
+	c := cfg.Shippers.ClickHouse
+	return clickhouse.Options{
+		Addrs: c.Addrs, Protocol: c.Protocol, Database: c.Database, Table: c.Table,
+		Username: c.Username, PasswordFile: c.PasswordFile, TLS: clickhouseTLS(c.TLS), Compression: c.Compression,
+		CreateTable: c.CreateTable, TTL: c.TTL, Cluster: c.Cluster, Replicated: clickhouseReplicated(c.Replicated),
+		NodeID: cfg.Node.ID,
+	}
 }
 
 func clickhouseTLS(c config.ClientTLS) *clickhouse.TLS {
