@@ -43,6 +43,15 @@ func (q *queue) push(digest uint64, at int64) {
 // latest is a time not before that of the first entry. The queue must not be empty.
 func (q *queue) latest() int64 { return q.marks[0].latest }
 
+// front is what the next n pops return, or the first part of it.
+func (q *queue) front(n int) []uint64 {
+	n = min(n, q.count, chunkEntries-q.head)
+	if n <= 0 {
+		return nil
+	}
+	return q.chunks[0][q.head : q.head+n]
+}
+
 // pop removes the first entry. The queue must not be empty.
 func (q *queue) pop() uint64 {
 	digest := q.chunks[0][q.head]

@@ -52,6 +52,7 @@ func (w *Window) Reserve(digests []uint64) *Reservation {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.expire()
+	w.seen.fetch(digests)
 	for i, d := range digests {
 		r.outcomes[i] = w.reserve(r, i, d)
 	}
@@ -109,6 +110,10 @@ func (r *Reservation) end(state reservationState) {
 	}
 	r.state = state
 	now := w.now()
+	if state == committed {
+		w.seen.fetch(r.reserved)
+		w.seen.fetch(w.first().front(w.loaded.count + w.live.count + len(r.reserved) - w.maxKeys)) // to be forgotten
+	}
 	for _, d := range r.reserved {
 		delete(w.inFlight, d)
 		if state == committed {
