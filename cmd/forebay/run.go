@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,6 +28,7 @@ a file, an archive of files for ClickHouse, and a Session Manager in the same
 process that prints what reaches it.`,
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			raiseProcs()
 			if dev {
 				return g.runDev(cmd, dir)
 			}
@@ -51,6 +53,17 @@ process that prints what reaches it.`,
 	cmd.Flags().BoolVar(&dev, "dev", false, "run with everything embedded, on loopback")
 	cmd.Flags().StringVar(&dir, "dev-dir", ".demo", "folder of --dev")
 	return cmd
+}
+
+// raiseProcs lets more threads run Go code than there are cores, unless the
+// environment says how many. A goroutine that waits for fsync keeps its place
+// among them until the runtime notices, which it does by the clock: with one
+// place for one core, all senders would wait for that each time the log is
+// synced, and their requests would not gather for the next sync meanwhile.
+func raiseProcs() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(max(4, 2*runtime.GOMAXPROCS(0)))
+	}
 }
 
 // nodeOptions are those of this program.
