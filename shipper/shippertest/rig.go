@@ -45,17 +45,27 @@ func NewRig(tb testing.TB) *Rig {
 // of the first.
 func (r *Rig) Append(project, session string, n int) uint64 {
 	r.TB.Helper()
-	b := record.Batch{Project: project, SDKVersion: "1.0.0", AppID: "shop"}
-	for range n {
+	raws := make([]string, n)
+	for i := range raws {
 		r.mu.Lock()
 		r.sent++
 		number := r.sent
 		r.mu.Unlock()
-		b.Events = append(b.Events, record.Event{Session: session, Raw: fmt.Appendf(nil,
+		raws[i] = fmt.Sprintf(
 			`{"eventType":"click","timestamp":"2026-11-23T10:00:00.%03dZ","sessionId":%q,"route":"/cart","target":{"type":"element","id":"buy"},"metadata":{"n":%d},"idempotencyKey":"%s-%d"}`,
-			number%1000, session, number, session, number)})
+			number%1000, session, number, session, number)
 	}
-	first, err := r.Log.Append(context.Background(), wal.Entry{Data: record.Append(nil, &b), Events: n})
+	return r.appendRaws(project, session, raws...)
+}
+
+// appendRaws stores events as they are, as one request.
+func (r *Rig) appendRaws(project, session string, raws ...string) uint64 {
+	r.TB.Helper()
+	b := record.Batch{Project: project, SDKVersion: "1.0.0", AppID: "shop"}
+	for _, raw := range raws {
+		b.Events = append(b.Events, record.Event{Session: session, Raw: []byte(raw)})
+	}
+	first, err := r.Log.Append(context.Background(), wal.Entry{Data: record.Append(nil, &b), Events: len(raws)})
 	if err != nil {
 		r.TB.Fatalf("append: %v", err)
 	}
