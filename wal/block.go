@@ -3,7 +3,6 @@ package wal
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"iter"
@@ -252,10 +251,6 @@ type FormatError struct {
 func (e *FormatError) Error() string {
 	return fmt.Sprintf("wal: %s at offset %d: %s is unknown to this release: run the release that wrote the log, or a newer one", e.File, e.Offset, e.What)
 }
-
-// errNeedMore is returned by the header parser when the header is longer than
-// the bytes at hand.
-var errNeedMore = errors.New("header goes on")
 
 // Damage reasons, as they appear in [Gap].Reason and [Damage].Reason.
 const (

@@ -111,9 +111,6 @@ func Mount(t testing.TB) *Disk {
 		t.Fatal(err)
 	}
 	root := &fs.LoopbackRoot{Path: d.backing, Dev: st.Dev}
-	root.NewNode = func(r *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-		return &node{LoopbackNode: fs.LoopbackNode{RootData: r}, disk: d}
-	}
 	top := &node{LoopbackNode: fs.LoopbackNode{RootData: root}, disk: d}
 	root.RootNode = top
 	server, err := fs.Mount(d.mount, top, &fs.Options{MountOptions: fuse.MountOptions{

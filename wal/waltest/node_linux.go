@@ -18,6 +18,11 @@ type node struct {
 	disk *Disk
 }
 
+// WrapChild makes every file and folder below one of this disk's.
+func (n *node) WrapChild(_ context.Context, _ fs.InodeEmbedder) fs.InodeEmbedder {
+	return &node{LoopbackNode: fs.LoopbackNode{RootData: n.RootData}, disk: n.disk}
+}
+
 func (n *node) path() string {
 	return filepath.Join(n.disk.backing, n.Path(n.Root()))
 }
