@@ -1,6 +1,7 @@
 package waltest
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -119,11 +121,15 @@ func Mount(t testing.TB) *Disk {
 	if err != nil {
 		missing(t, "mounting a faulty disk: "+err.Error())
 	}
+	// The disk's server lives in this process. If the process dies in the middle of a request to itself, that request
+	// can never end, nor can the process. So a test that hangs loses its disk long before it is killed for its time.
+	abort := func() error { return syscall.Unmount(d.mount, syscall.MNT_FORCE|syscall.MNT_DETACH) }
+	hung := time.AfterFunc(hangLimit, func() { _ = abort() })
 	t.Cleanup(func() {
+		hung.Stop()
 		d.Heal()
 		if err := server.Unmount(); err != nil {
-			t.Errorf("unmount %s, is a file still open? %v", d.mount, err)
-			syscall.Unmount(d.mount, syscall.MNT_DETACH)
+			t.Errorf("unmount %s, is a file still open? %v", d.mount, errors.Join(err, abort()))
 		}
 		for _, m := range d.files {
 			m.file.Close()
@@ -131,6 +137,9 @@ func Mount(t testing.TB) *Disk {
 	})
 	return d
 }
+
+// hangLimit is longer than any test keeps a disk.
+const hangLimit = 4 * time.Minute
 
 // missing ends a test that cannot run here.
 func missing(t testing.TB, why string) {
