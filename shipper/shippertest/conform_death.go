@@ -14,14 +14,16 @@ const maxCommits = 100
 // until no more is asked of the state.
 func (t *trial) sweep(attempt func(n int) (reached bool)) {
 	t.Helper()
-	for n := 1; n <= maxCommits; n++ {
+	tried := 0
+	for n := 1; n <= maxCommits; n += max(t.stride, 1) {
 		if !attempt(n) {
-			if n == 1 {
+			if tried == 0 {
 				t.Fatal("nothing was committed")
 			}
-			t.Logf("failed at each of %d commits", n-1)
+			t.Logf("%d commits failed, one at a time, of the first %d", tried, n-1)
 			return
 		}
+		tried++
 	}
 	t.Fatalf("more than %d commits", maxCommits)
 }
