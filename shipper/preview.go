@@ -12,7 +12,7 @@ import (
 // maxSessions bounds how many different sessions a preview tells apart, and
 // maxProjects likewise; beyond it the count says "at least".
 const (
-	maxSessions = 1_000_000
+	maxSessions = 200_000
 	maxProjects = 10_000
 )
 
