@@ -8,11 +8,13 @@ import (
 	"time"
 )
 
-// fillTimeout bounds one round of delivering requeued letters, and fillEvery
-// is the pause before the next when a round did not finish: live events must
-// not wait long behind old ones that still fail.
+// fillTimeout bounds one round of delivering requeued letters. When a round
+// did not finish, the next comes after a pause of twice its time, at least
+// fillSoon, that grows up to fillEvery: live events must not wait long behind
+// old ones that still fail.
 const (
 	fillTimeout = 30 * time.Second
+	fillSoon    = time.Second
 	fillEvery   = time.Minute
 )
 

@@ -28,25 +28,28 @@ type turn struct {
 func (c *Cursor) run(ctx context.Context) {
 	defer c.leave()
 	var backoff Backoff
-	var filled time.Time // when the last round of requeued letters ended
+	var filled time.Time    // when the last round of requeued letters ended
+	var pause time.Duration // from then until the next
 	for {
 		t, err := c.await(ctx)
 		if err != nil {
 			return
 		}
 		if t.anew || !t.fill {
-			filled = time.Time{}
+			filled, pause = time.Time{}, 0
 		}
 		before := c.Next()
 		var again bool
-		if due := time.Until(filled.Add(fillEvery)); !t.fill {
+		if due := time.Until(filled.Add(pause)); !t.fill {
 			again = c.tail(ctx, t, 0)
 		} else if due > 0 {
 			again = c.tail(ctx, t, due)
 		} else {
 			var over bool
+			began := time.Now()
 			if again, over = c.fill(ctx, t); over {
 				filled = time.Now()
+				pause = min(max(2*pause, 2*filled.Sub(began), fillSoon), fillEvery)
 			}
 		}
 		if c.Next() != before {
