@@ -25,11 +25,15 @@ type gate struct {
 	shippertest.Recorder
 	grant chan struct{}
 
-	mu   sync.Mutex
-	held *held
+	mu    sync.Mutex
+	held  *held
+	calls int // of Ship
 }
 
 func (g *gate) Ship(ctx context.Context, feed *shipper.Feed) error {
+	g.mu.Lock()
+	g.calls++
+	g.mu.Unlock()
 	g.Before = func(_ *shipper.Feed, b *shipper.Batch) error {
 		g.set(&held{b.First, b.Last, feed.Fill()})
 		select {
@@ -57,6 +61,12 @@ func (g *gate) has(want *held) bool {
 		return g.held == want
 	}
 	return *g.held == *want
+}
+
+func (g *gate) called() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.calls
 }
 
 // open lets the batch go that the sink has.
@@ -192,9 +202,13 @@ func (o *operator) finish() {
 }
 
 func (o *operator) start() {
+	calls := o.sink.called()
 	o.ship = o.rig.Start(o.sink, shipper.Flush{Rows: modelRows, Bytes: 1 << 20}, shipper.Options{})
 	o.model.runs = true
 	o.model.interrupt()
+	if !o.model.paused {
+		o.ship.WaitFor("the sink is called", func() bool { return o.sink.called() > calls })
+	}
 }
 
 func (o *operator) stop() {
@@ -298,10 +312,14 @@ func (o *operator) change(name string, f shipper.DeadFilter) (error, bool) {
 	if name == "discard" {
 		verb = o.ship.Discard
 	}
+	m, calls := o.model, o.sink.called()
 	n, err := verb(ann, f)
 	return err, o.unlessKilled(err, func() bool {
-		if want := o.model.change(name == "discard", f); n != want {
+		if want := m.change(name == "discard", f); n != want {
 			o.Fatalf("%s changed %d letters, want %d", name, n, want)
+		}
+		if n > 0 && m.runs && (!m.paused || m.stepping) { // it does not wait for the sink to begin anew
+			o.ship.WaitFor("the sink is called again", func() bool { return o.sink.called() > calls })
 		}
 		return false
 	})
