@@ -234,3 +234,25 @@ func TestPreviewTellsWhatARewindTouches(t *testing.T) {
 		t.Errorf("the preview moved the cursor to %d", got)
 	}
 }
+
+// TestTouchedTellsTheMoveThatWasMade: between a preview and the move the
+// cursor may have gone on.
+func TestTouchedTellsTheMoveThatWasMade(t *testing.T) {
+	rig, sink := shippertest.NewRig(t), &shippertest.Recorder{}
+	rig.Append("p", "a", 4)
+	ship := rig.Start(sink, small, shipper.Options{})
+	ship.WaitDone()
+	if p, err := ship.Preview(ctx, 3); err != nil || p.Events != 2 {
+		t.Fatalf("preview: %+v, %v", p, err)
+	}
+	rig.Append("p", "b", 6)
+	ship.WaitDone()
+	m, err := ship.Rewind(ctx, ann, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := ship.Touched(ctx, m)
+	if err != nil || p.From != 11 || p.To != 3 || p.Events != 8 || p.Duplicates != 8 || p.Sessions != 2 || p.Verb != "rewind" {
+		t.Errorf("touched: %+v, %v", p, err)
+	}
+}

@@ -40,7 +40,23 @@ type Preview struct {
 // nothing. A seq that is no longer kept is taken as the oldest that is, and
 // what is missing is told in NotKept.
 func (c *Cursor) Preview(ctx context.Context, to uint64) (Preview, error) {
+	return c.preview(ctx, c.position(), to)
+}
+
+// Touched is Preview of a move that was made: exactly what lies between where
+// the cursor stood and where it went, however far it had come since somebody
+// looked before.
+func (c *Cursor) Touched(ctx context.Context, m Moved) (Preview, error) {
 	at := c.position()
+	at.Next = m.From
+	if at.Undo != nil {
+		at.Skipped = at.Undo.Skipped
+	}
+	return c.preview(ctx, at, m.To)
+}
+
+// preview is Preview of a cursor that stands at a certain place.
+func (c *Cursor) preview(ctx context.Context, at position, to uint64) (Preview, error) {
 	oldest, durable := max(c.log.FirstSeq(), 1), c.log.DurableSeq()
 	p := Preview{Cursor: c.name, From: at.Next, Verb: "rewind", Oldest: oldest, Projects: []string{}, Days: []string{}}
 	first, last := to, at.Next-1

@@ -96,19 +96,29 @@ func (a *api) rewind(r *http.Request, p httprouter.Params) (any, error) {
 	if at := c.Next(); !forward && to > at {
 		return nil, refuse(http.StatusUnprocessableEntity, "seq %d is not behind cursor %s, which stands at %d: to go forward, skip", to, c.Name(), at)
 	}
-	preview, err := c.Preview(r.Context(), to)
-	if err != nil || !req.Apply {
+	if !req.Apply {
+		preview, err := c.Preview(r.Context(), to)
 		return RewindReply{Preview: preview}, err
 	}
-	move := c.Rewind
+	return a.move(r, c, req, to, forward)
+}
+
+// move applies a rewind or skip and tells what it touched.
+func (a *api) move(r *http.Request, c *shipper.Cursor, req RewindRequest, to uint64, forward bool) (any, error) {
+	move, kept := c.Rewind, max(to, a.Log.FirstSeq(), 1)
 	if forward {
 		move = c.SkipTo
 	}
-	moved, err := move(r.Context(), req.Command.shipper(), preview.To)
+	moved, err := move(r.Context(), req.Command.shipper(), kept)
 	if err != nil {
 		return nil, err
 	}
-	return RewindReply{Preview: preview, Applied: true, Epoch: moved.Epoch}, nil
+	touched, err := c.Touched(r.Context(), moved)
+	if err != nil { // it was moved all the same, which must not look like a failure
+		a.Logger.Warn("a cursor was moved, but what that touched cannot be told", "cursor", c.Name(), "err", err)
+	}
+	touched.NotKept = kept - to
+	return RewindReply{Preview: touched, Applied: true, Epoch: moved.Epoch}, nil
 }
 
 // target is the seq that a request names in one of its ways.
