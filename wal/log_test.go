@@ -39,38 +39,58 @@ func TestAppendAndReadAcrossRestarts(t *testing.T) {
 	}
 }
 
-// TestGroupCommit holds that concurrent appends share syncs.
+// TestGroupCommit holds that entries that are appended during a commit share the
+// next one: of 64 clients, 63 append while the first one's block is committed,
+// and each round takes two syncs.
 func TestGroupCommit(t *testing.T) {
-	l := open(t, wal.Options{Dir: filepath.Join(fastDir(t), "log"), ReserveBytes: -1})
-	const clients, each = 64, 50
+	const clients, rounds = 64, 50
+	committing, goOn := make(chan struct{}), make(chan struct{})
+	l := open(t, wal.Options{
+		Dir: filepath.Join(fastDir(t), "log"), ReserveBytes: -1,
+		OnCommit: func(c wal.Commit) {
+			if c.Entries > 1 {
+				return
+			}
+			for _, gate := range []chan struct{}{committing, goOn} {
+				select {
+				case gate <- struct{}{}:
+				case <-t.Context().Done():
+				}
+			}
+		},
+	})
 	kept, mu := newLedger(), sync.Mutex{}
-	var wg sync.WaitGroup
-	for c := range clients {
-		wg.Go(func() {
-			for i := range each {
-				e := entry(c*each+i, 1+i%4, 200)
+	for round := range rounds {
+		var wg sync.WaitGroup
+		size := int64(0)
+		for c := range clients {
+			e := entry(round*clients+c, 1+c%4, 200)
+			size += int64(len(e.Data))
+			wg.Go(func() {
 				first, err := l.Append(t.Context(), e)
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				mu.Lock()
+				defer mu.Unlock()
 				kept.accept(first, e)
-				mu.Unlock()
+			})
+			if c == 0 {
+				<-committing
 			}
-		})
+		}
+		eventually(t, "the others wait", func() bool { return l.Stats().PendingBytes >= size })
+		<-goOn
+		wg.Wait()
 	}
-	wg.Wait()
 	s := l.Stats()
-	if s.Entries != clients*each || s.Commits != s.Syncs {
-		t.Errorf("%d entries in %d commits with %d syncs", s.Entries, s.Commits, s.Syncs)
-	}
-	if s.Syncs > clients*each/4 {
-		t.Errorf("%d syncs for %d appends of %d clients", s.Syncs, clients*each, clients)
+	if s.Entries != clients*rounds || s.Commits != 2*rounds || s.Syncs != 2*rounds {
+		t.Errorf("%d entries in %d commits with %d syncs, want %d with 2 a round", s.Entries, s.Commits, s.Syncs, clients*rounds)
 	}
 	got := readAll(t, l, 1)
 	kept.check(t, got, 1)
-	if len(got.entries) != clients*each {
+	if len(got.entries) != clients*rounds {
 		t.Errorf("%d entries", len(got.entries))
 	}
 	for _, b := range got.blocks {
