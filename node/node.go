@@ -68,6 +68,8 @@ type Node struct {
 	ingest        *router.Server
 	adminServer   *http.Server
 	adminListener net.Listener
+	stopping      context.Context // ends when operators' streams are to end
+	endStreams    func()
 }
 
 // Open takes over the data directory, recovers the log, and listens on both
@@ -97,6 +99,7 @@ func newNode(cfg config.Config, o Options) *Node {
 	}
 	n := &Node{cfg: cfg, version: o.Version, built: o.Built, started: time.Now().UTC(), logger: o.Logger}
 	n.metrics = newMetrics(n)
+	n.stopping, n.endStreams = context.WithCancel(context.Background())
 	return n
 }
 
@@ -167,6 +170,7 @@ func (n *Node) stop(stopBackground func(), behind *sync.WaitGroup) error {
 		err = errors.Join(err, fmt.Errorf("a shipper did not end its requests within %s: what they carried is delivered again after the next start", stopTimeout))
 	}
 	err = errors.Join(err, n.ledger.save(true))
+	n.endStreams()
 	if shutdownErr := n.adminServer.Shutdown(ctx); shutdownErr != nil {
 		err = errors.Join(err, n.adminServer.Close()) // a stream that an operator left open
 	}
@@ -175,6 +179,7 @@ func (n *Node) stop(stopBackground func(), behind *sync.WaitGroup) error {
 
 // close releases what Open opened, in the reverse order.
 func (n *Node) close() error {
+	n.endStreams()
 	var errs []error
 	if n.adminListener != nil {
 		if err := n.adminListener.Close(); !errors.Is(err, net.ErrClosed) {
@@ -248,6 +253,6 @@ func (n *Node) noteDurable(ctx context.Context) {
 func (n *Node) handler(token string) http.Handler {
 	return admin.NewHandler(admin.Options{
 		Node: n, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors,
-		Metrics: n.metrics.handler(), Token: token, Logger: n.logger,
+		Metrics: n.metrics.handler(), Token: token, Drops: n.router, Stopping: n.stopping, Logger: n.logger,
 	})
 }

@@ -283,5 +283,5 @@ func (r *Router) Drops(n int) []Drop { return r.tap.recent(n) }
 
 // WatchDrops returns a channel of the drops from now on, until stop is called;
 // the channel is not closed. A watcher that falls more than 256 drops behind
-// misses some. ok is false if 32 are watching already.
+// misses some, which a gap in their numbers tells. ok is false if 32 are watching already.
 func (r *Router) WatchDrops() (drops <-chan Drop, stop func(), ok bool) { return r.tap.watch() }

@@ -10,6 +10,7 @@ import (
 // Drop tells operators about one dropped request or event. It never holds a
 // value that was sent, apart from the sender's version and application name.
 type Drop struct {
+	Number     uint64    `json:"number"` // counts all drops since the router was made, from 1
 	Time       time.Time `json:"time"`
 	Project    string    `json:"project"` // empty if the key is not known
 	KeyID      string    `json:"key_id"`  // empty if the key is not known
@@ -41,6 +42,7 @@ func newTap() *tap { return &tap{watchers: make(map[chan Drop]struct{})} }
 func (t *tap) add(d Drop) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	d.Number = t.count + 1
 	t.last[t.count%tapSize] = d
 	t.count++
 	for w := range t.watchers {

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
+	"forebay/router"
 	"forebay/shipper"
 	"forebay/wal"
 )
@@ -30,13 +32,21 @@ type Node interface {
 
 // Options are what the API stands on.
 type Options struct {
-	Node    Node
-	Log     *wal.Log
-	LogDir  string
-	Cursors *shipper.Cursors
-	Metrics http.Handler // nil: no /metrics
-	Token   string       // empty: only for loopback and Unix sockets
-	Logger  *slog.Logger
+	Node     Node
+	Log      *wal.Log
+	LogDir   string
+	Cursors  *shipper.Cursors
+	Metrics  http.Handler    // nil: no /metrics
+	Token    string          // empty: only for loopback and Unix sockets
+	Drops    Drops           // nil: the node is stopped
+	Stopping context.Context // when it ends, so do streams; nil: they do not
+	Logger   *slog.Logger
+}
+
+// Drops shows what the front door drops; *router.Router does.
+type Drops interface {
+	Drops(n int) []router.Drop
+	WatchDrops() (drops <-chan router.Drop, stop func(), ok bool)
 }
 
 // NewHandler returns the API.
@@ -44,7 +54,7 @@ func NewHandler(o Options) http.Handler {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &api{Options: o}
+	a := &api{Options: o, places: make(chan struct{}, maxStreams)}
 	r := httprouter.New()
 	r.GET("/healthz", a.healthz)
 	r.GET("/readyz", a.readyz)
@@ -67,13 +77,18 @@ func NewHandler(o Options) http.Handler {
 	r.GET("/admin/v1/wal/segments", a.guard(a.segments))
 	r.GET("/admin/v1/wal/verify", a.guard(a.verify))
 	r.GET("/admin/v1/wal/events", a.events)
+	r.GET("/admin/v1/drops", a.drops)
+	r.GET("/admin/v1/drops/stream", a.streams(a.streamDrops))
 	r.NotFound = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusNotFound, Problem{Error: "no such path: see the admin API in OPERATING.md"})
 	})
 	return r
 }
 
-type api struct{ Options }
+type api struct {
+	Options
+	places chan struct{} // of streams
+}
 
 // handler answers one request with a value to be encoded, or an error.
 type handler func(r *http.Request, p httprouter.Params) (any, error)

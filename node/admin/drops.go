@@ -1,0 +1,159 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+
+	"forebay/router"
+)
+
+// Names of the events of a stream of drops.
+const (
+	dropEvent   = "drop"   // a router.Drop
+	missedEvent = "missed" // a Missed
+)
+
+// Missed tells that an operator could not be told of some drops, since they
+// came faster than they were read.
+type Missed struct {
+	Drops uint64 `json:"drops"`
+}
+
+// maxDrops bounds one answer; no more are kept.
+const maxDrops = 1000
+
+// DropFilter selects drops; a zero field selects all.
+type DropFilter struct {
+	Project string
+	Reason  string
+	Since   time.Time
+}
+
+func newDropFilter(r *http.Request) (f DropFilter, err error) {
+	q := r.URL.Query()
+	f = DropFilter{Project: q.Get("project"), Reason: q.Get("reason")}
+	if text := q.Get("since"); text != "" {
+		if f.Since, err = time.Parse(time.RFC3339, text); err != nil {
+			return f, refuse(http.StatusBadRequest, "since=%q is not a time like 2026-11-23T10:00:00Z", text)
+		}
+	}
+	return f, nil
+}
+
+func (f DropFilter) takes(d router.Drop) bool {
+	return (f.Project == "" || f.Project == d.Project) && (f.Reason == "" || f.Reason == d.Reason) && !d.Time.Before(f.Since)
+}
+
+func (f DropFilter) query() string {
+	q := url.Values{}
+	if f.Project != "" {
+		q.Set("project", f.Project)
+	}
+	if f.Reason != "" {
+		q.Set("reason", f.Reason)
+	}
+	if !f.Since.IsZero() {
+		q.Set("since", f.Since.UTC().Format(time.RFC3339Nano))
+	}
+	return "?" + q.Encode()
+}
+
+// dropped returns what the front door has dropped of late, or why it cannot be
+// told.
+func (a *api) dropped() (Drops, error) {
+	if a.Drops == nil {
+		return nil, refuse(http.StatusUnprocessableEntity, "the node is stopped: drops are only remembered while it runs")
+	}
+	return a.Drops, nil
+}
+
+// drops answers with the last drops as JSON lines, the oldest first:
+// ?project=&reason=&since=&limit=.
+func (a *api) drops(w http.ResponseWriter, r *http.Request, _ httprouter.Params) {
+	a.lines(w, r, func(line func(any) error) error {
+		drops, err := a.dropped()
+		if err != nil {
+			return err
+		}
+		filter, err := newDropFilter(r)
+		if err != nil {
+			return err
+		}
+		limit, err := number(r, "limit", maxDrops)
+		if err != nil {
+			return err
+		}
+		var wanted []router.Drop
+		for _, d := range drops.Drops(maxDrops) {
+			if filter.takes(d) {
+				wanted = append(wanted, d)
+			}
+		}
+		for _, d := range wanted[max(0, len(wanted)-int(min(limit, maxDrops))):] {
+			if err := line(d); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// streamDrops sends drops as they happen: ?project=&reason=.
+func (a *api) streamDrops(ctx context.Context, r *http.Request, s *stream) error {
+	drops, err := a.dropped()
+	if err != nil {
+		return err
+	}
+	filter, err := newDropFilter(r)
+	if err != nil {
+		return err
+	}
+	watched, stop, ok := drops.WatchDrops()
+	if !ok {
+		return refuse(http.StatusServiceUnavailable, "drops are watched by as many operators as can be: end one of their streams")
+	}
+	defer stop()
+	next := uint64(0)
+	return follow(ctx, s, dropEvent, watched, func(d router.Drop) bool {
+		if next != 0 && d.Number != next {
+			// A connection that fails here fails at the next write, too.
+			_ = s.write(missedEvent, Missed{Drops: d.Number - next})
+		}
+		next = d.Number + 1
+		return filter.takes(d)
+	})
+}
+
+// Drops calls fn for the last drops, at most 1,000, the oldest first.
+func (c *Client) Drops(ctx context.Context, f DropFilter, fn func(router.Drop) error) error {
+	return eachLine(ctx, c, "/admin/v1/drops"+f.query(), fn)
+}
+
+// WatchDrops calls fn for every drop from now on, and missed when some came too
+// fast to be told of, until ctx ends, the node stops or one of them returns an
+// error.
+func (c *Client) WatchDrops(ctx context.Context, f DropFilter, fn func(router.Drop) error, missed func(Missed) error) error {
+	return c.stream(ctx, "/admin/v1/drops/stream"+f.query(), func(name string, data []byte) error {
+		switch name {
+		case dropEvent:
+			return decodeEvent(data, fn)
+		case missedEvent:
+			return decodeEvent(data, missed)
+		}
+		return nil // of a later version
+	})
+}
+
+func decodeEvent[T any](data []byte, fn func(T) error) error {
+	var v T
+	if err := json.Unmarshal(data, &v); err != nil {
+		return fmt.Errorf("read an event of the node: %w", err)
+	}
+	return fn(v)
+}
