@@ -116,7 +116,7 @@ func TestAuditTrailIsBounded(t *testing.T) {
 		}
 	}
 	next := uint64(given - kept + 1)
-	err := ship.Cursors.Audit(func(e shipper.AuditEntry) error {
+	err := ship.Cursors.Trail(func(e shipper.TrailEntry) error {
 		if e.Number != next {
 			t.Fatalf("entry %d where %d is due", e.Number, next)
 		}

@@ -76,7 +76,7 @@ func (o *operator) checkDelivered() {
 func (o *operator) checkTrail() {
 	verbs := []string{}
 	number := uint64(0)
-	err := o.ship.Cursors.Audit(func(e shipper.AuditEntry) error {
+	err := o.ship.Cursors.Trail(func(e shipper.TrailEntry) error {
 		if number++; e.Number != number {
 			return fmt.Errorf("entry %d follows %d", e.Number, number-1)
 		}

@@ -184,7 +184,7 @@ func (c *Cursor) saveStepped(change func(*position), writes ...Write) error {
 		return c.saveLocked(change, writes...)
 	}
 	change(&after)
-	return c.set.audit.extend(&s.entry, placeOf(s.from), placeOf(after), func(entry ...Write) error {
+	return c.set.trail.extend(&s.entry, placeOf(s.from), placeOf(after), func(entry ...Write) error {
 		return c.saveLocked(change, append(writes, entry...)...)
 	})
 }

@@ -29,7 +29,7 @@ type Options struct {
 // Cursors are the cursors of a node.
 type Cursors struct {
 	opts  Options
-	audit *auditTrail
+	trail *trail
 
 	epochMu sync.Mutex
 
@@ -48,11 +48,11 @@ func NewCursors(o Options) (*Cursors, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	audit, err := newAuditTrail(o.State)
+	trail, err := newTrail(o.State)
 	if err != nil {
 		return nil, err
 	}
-	return &Cursors{opts: o, audit: audit}, nil
+	return &Cursors{opts: o, trail: trail}, nil
 }
 
 // Add makes the cursor name, loading its position; one that is new starts at

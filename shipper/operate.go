@@ -177,7 +177,7 @@ func (c *Cursor) audited(verb string, cmd Command, change func(*position)) error
 	if shown.Pause == nil {
 		shown.Pause = c.ownPause()
 	}
-	return c.set.audit.commit(AuditEntry{By: cmd.By, Why: cmd.Why, Verb: verb, Cursor: c.name},
+	return c.set.trail.commit(TrailEntry{By: cmd.By, Why: cmd.Why, Verb: verb, Cursor: c.name},
 		shown, placeOf(after), func(entry ...Write) error {
 			return c.saveLocked(change, entry...)
 		})
@@ -219,7 +219,7 @@ func (c *Cursor) move(verb string, cmd Command, m *Moved, change func(*position)
 		if err != nil {
 			return err
 		}
-		return c.set.audit.commit(AuditEntry{By: cmd.By, Why: cmd.Why, Verb: verb, Cursor: c.name},
+		return c.set.trail.commit(TrailEntry{By: cmd.By, Why: cmd.Why, Verb: verb, Cursor: c.name},
 			placeOf(before), placeOf(after), func(entry ...Write) error {
 				return c.commit(append(entry, counter, w, Write{Key: planKey(c.name)}))
 			})

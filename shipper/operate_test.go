@@ -197,8 +197,8 @@ func TestAuditTrailSurvivesRestart(t *testing.T) {
 	if err := ship.Resume(ctx, ann); err != nil {
 		t.Fatal(err)
 	}
-	var got []shipper.AuditEntry
-	if err := ship.Cursors.Audit(func(e shipper.AuditEntry) error { got = append(got, e); return nil }); err != nil {
+	var got []shipper.TrailEntry
+	if err := ship.Cursors.Trail(func(e shipper.TrailEntry) error { got = append(got, e); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	verbs := []string{"pause", "rewind", "resume"}

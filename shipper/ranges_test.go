@@ -254,8 +254,8 @@ func TestResumeOfItsOwnPauseIsAudited(t *testing.T) {
 	denied.Store(false)
 	resume(t, ship)
 	ship.WaitDone()
-	var last shipper.AuditEntry
-	if err := ship.Cursors.Audit(func(e shipper.AuditEntry) error { last = e; return nil }); err != nil {
+	var last shipper.TrailEntry
+	if err := ship.Cursors.Trail(func(e shipper.TrailEntry) error { last = e; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if last.Verb != "resume" || last.By != "ann" || !strings.Contains(string(last.Before), "the table is missing") {

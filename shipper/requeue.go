@@ -129,14 +129,14 @@ func (c *Cursor) changeMatching(verb string, cmd Command, f DeadFilter, applies 
 	if err != nil {
 		return 0, err
 	}
-	entry := AuditEntry{By: cmd.By, Why: cmd.Why, Verb: verb, Cursor: c.name}
+	entry := TrailEntry{By: cmd.By, Why: cmd.Why, Verb: verb, Cursor: c.name}
 	before, after := f.shown(), lettersChanged{len(seqs)}
 	for some := range slices.Chunk(seqs, lettersAtOnce) {
 		n, err := c.changeSome(some, func(d DeadLetter) bool { return f.matches(d) && applies(d) }, func(letters []DeadLetter) error {
 			if changed > 0 {
 				return change(letters, nil)
 			}
-			return c.set.audit.commit(entry, before, after, func(trail ...Write) error { return change(letters, trail) })
+			return c.set.trail.commit(entry, before, after, func(trail ...Write) error { return change(letters, trail) })
 		})
 		if err != nil {
 			return changed, err
@@ -195,13 +195,13 @@ func (c *Cursor) Import(cmd Command, letters []DeadLetter) (added int, err error
 		return 0, c.refuse("%d letters of %d bytes do not fit beside the %d of %d bytes that are there (bounds: %d letters, %d bytes)",
 			len(letters), bytes, count.letters, count.bytes, o.MaxDead, o.MaxDeadBytes)
 	}
-	entry := AuditEntry{By: cmd.By, Why: cmd.Why, Verb: "import", Cursor: c.name}
+	entry := TrailEntry{By: cmd.By, Why: cmd.Why, Verb: "import", Cursor: c.name}
 	for some := range slices.Chunk(letters, lettersAtOnce) {
 		n, err := c.importSome(some, func(writes []Write) error {
 			if added > 0 {
 				return c.commit(writes)
 			}
-			return c.set.audit.commit(entry, nil, lettersChanged{len(letters)}, func(trail ...Write) error {
+			return c.set.trail.commit(entry, nil, lettersChanged{len(letters)}, func(trail ...Write) error {
 				return c.commit(append(writes, trail...))
 			})
 		})

@@ -8,7 +8,7 @@ import (
 
 // step is leave to deliver one batch although the cursor is paused.
 type step struct {
-	entry AuditEntry // durable with each advance
+	entry TrailEntry // durable with each advance
 	from  position
 	done  chan struct{}
 	moved Moved // both are set before done is closed
@@ -54,7 +54,7 @@ func (c *Cursor) beginStep(cmd Command) (*step, error) {
 	}
 	c.stalled = nil
 	c.step = &step{
-		entry: AuditEntry{By: cmd.By, Why: cmd.Why, Verb: "step", Cursor: c.name},
+		entry: TrailEntry{By: cmd.By, Why: cmd.Why, Verb: "step", Cursor: c.name},
 		from:  c.pos, done: make(chan struct{}),
 	}
 	return c.step, nil

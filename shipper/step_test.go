@@ -15,7 +15,7 @@ import (
 func trail(t *testing.T, cursors *shipper.Cursors) []string {
 	t.Helper()
 	verbs := []string{}
-	if err := cursors.Audit(func(e shipper.AuditEntry) error { verbs = append(verbs, e.Verb); return nil }); err != nil {
+	if err := cursors.Trail(func(e shipper.TrailEntry) error { verbs = append(verbs, e.Verb); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return verbs

@@ -16,7 +16,7 @@ func newAuditLog(g *globals) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return g.withNode(func(c *admin.Client) error {
 				rows := [][]string{{"AT", "BY", "VERB", "CURSOR", "WHY", "BEFORE", "AFTER"}}
-				err := c.Audit(cmd.Context(), func(e shipper.AuditEntry) error {
+				err := c.AuditLog(cmd.Context(), func(e shipper.TrailEntry) error {
 					if g.json {
 						return g.printLine(e)
 					}

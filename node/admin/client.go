@@ -134,9 +134,9 @@ func (c *Client) Import(ctx context.Context, name string, cmd Command, lines io.
 	return r, c.call(ctx, http.MethodPost, cursorPath(name, "dead/import")+"?"+query.Encode(), lines, &r)
 }
 
-// Audit calls fn for what operators did, oldest first.
-func (c *Client) Audit(ctx context.Context, fn func(shipper.AuditEntry) error) error {
-	return eachLine(ctx, c, "/admin/v1/audit", fn)
+// AuditLog calls fn for what operators did, oldest first.
+func (c *Client) AuditLog(ctx context.Context, fn func(shipper.TrailEntry) error) error {
+	return eachLine(ctx, c, "/admin/v1/audit-log", fn)
 }
 
 func cursorPath(name, verb string) string {

@@ -106,6 +106,6 @@ func (a *api) readDead(r *http.Request, p httprouter.Params) (int, error) {
 // auditLog streams what operators did, oldest first.
 func (a *api) auditLog(w http.ResponseWriter, r *http.Request, _ httprouter.Params) {
 	a.lines(w, r, func(line func(any) error) error {
-		return a.Cursors.Audit(func(e shipper.AuditEntry) error { return line(e) })
+		return a.Cursors.Trail(func(e shipper.TrailEntry) error { return line(e) })
 	})
 }

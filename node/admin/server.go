@@ -73,7 +73,7 @@ func NewHandler(o Options) http.Handler {
 	r.POST("/admin/v1/cursors/:name/dead/requeue", a.guard(a.changeDead((*shipper.Cursor).Requeue)))
 	r.POST("/admin/v1/cursors/:name/dead/discard", a.guard(a.changeDead((*shipper.Cursor).Discard)))
 	r.POST("/admin/v1/cursors/:name/dead/import", a.importDead)
-	r.GET("/admin/v1/audit", a.auditLog)
+	r.GET("/admin/v1/audit-log", a.auditLog)
 	r.GET("/admin/v1/wal/segments", a.guard(a.segments))
 	r.GET("/admin/v1/wal/verify", a.guard(a.verify))
 	r.GET("/admin/v1/wal/events", a.events)

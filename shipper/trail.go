@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// maxAudit is how many entries the audit trail keeps; the oldest go first.
-const maxAudit = 10_000
+// maxTrail is how many entries the audit trail keeps; the oldest go first.
+const maxTrail = 10_000
 
-const auditPrefix = "audit/"
+const trailPrefix = "audit/"
 
 // Command says who wants a change and why. Both go into the audit trail.
 type Command struct {
@@ -20,8 +20,8 @@ type Command struct {
 	Why string
 }
 
-// AuditEntry is one change that an operator made.
-type AuditEntry struct {
+// TrailEntry is one change that an operator made.
+type TrailEntry struct {
 	Number uint64          `json:"number"` // counts from 1, without holes
 	At     time.Time       `json:"at"`
 	By     string          `json:"by"`
@@ -32,22 +32,22 @@ type AuditEntry struct {
 	After  json.RawMessage `json:"after,omitempty"`
 }
 
-// auditTrail numbers entries. Its lock is held over the commit that carries
+// trail numbers entries. Its lock is held over the commit that carries
 // an entry, so that numbers have no holes.
-type auditTrail struct {
+type trail struct {
 	mu    sync.Mutex
 	state State
 	next  uint64
 	first uint64
 }
 
-func auditKey(number uint64) string { return fmt.Sprintf("%s%020d", auditPrefix, number) }
+func trailKey(number uint64) string { return fmt.Sprintf("%s%020d", trailPrefix, number) }
 
-func newAuditTrail(state State) (*auditTrail, error) {
-	t := &auditTrail{state: state, next: 1, first: 1}
+func newTrail(state State) (*trail, error) {
+	t := &trail{state: state, next: 1, first: 1}
 	begun := false
-	err := state.Scan(auditPrefix, func(key string, _ []byte) error {
-		n, err := strconv.ParseUint(strings.TrimPrefix(key, auditPrefix), 10, 64)
+	err := state.Scan(trailPrefix, func(key string, _ []byte) error {
+		n, err := strconv.ParseUint(strings.TrimPrefix(key, trailPrefix), 10, 64)
 		if err != nil {
 			return fmt.Errorf("audit entry %q: %w", key, err)
 		}
@@ -64,7 +64,7 @@ func newAuditTrail(state State) (*auditTrail, error) {
 }
 
 // commit makes the writes durable together with an entry for them.
-func (t *auditTrail) commit(e AuditEntry, before, after any, commit func(entry ...Write) error) error {
+func (t *trail) commit(e TrailEntry, before, after any, commit func(entry ...Write) error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e.Number, e.At = t.next, time.Now().UTC()
@@ -73,7 +73,7 @@ func (t *auditTrail) commit(e AuditEntry, before, after any, commit func(entry .
 
 // extend is commit for a change that goes on: a later state replaces what the
 // entry said was after. The entry's number is 0 before the first commit.
-func (t *auditTrail) extend(e *AuditEntry, before, after any, commit func(entry ...Write) error) error {
+func (t *trail) extend(e *TrailEntry, before, after any, commit func(entry ...Write) error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	extended := *e
@@ -88,7 +88,7 @@ func (t *auditTrail) extend(e *AuditEntry, before, after any, commit func(entry 
 }
 
 // commitLocked is called with t.mu held.
-func (t *auditTrail) commitLocked(e AuditEntry, before, after any, commit func(entry ...Write) error) error {
+func (t *trail) commitLocked(e TrailEntry, before, after any, commit func(entry ...Write) error) error {
 	if e.By == "" {
 		e.By = "unknown"
 	}
@@ -103,10 +103,10 @@ func (t *auditTrail) commitLocked(e AuditEntry, before, after any, commit func(e
 	if err != nil {
 		return fmt.Errorf("encode audit entry: %w", err)
 	}
-	writes := []Write{{Key: auditKey(e.Number), Value: value}}
-	full := e.Number == t.next && t.next-t.first >= maxAudit
+	writes := []Write{{Key: trailKey(e.Number), Value: value}}
+	full := e.Number == t.next && t.next-t.first >= maxTrail
 	if full {
-		writes = append(writes, Write{Key: auditKey(t.first)})
+		writes = append(writes, Write{Key: trailKey(t.first)})
 	}
 	if err := commit(writes...); err != nil {
 		return err
@@ -118,11 +118,11 @@ func (t *auditTrail) commitLocked(e AuditEntry, before, after any, commit func(e
 	return nil
 }
 
-// Audit calls fn for the entries of the audit trail, oldest first. It keeps
+// Trail calls fn for the entries of the audit trail, oldest first. It keeps
 // the last 10,000.
-func (cs *Cursors) Audit(fn func(AuditEntry) error) error {
-	return cs.opts.State.Scan(auditPrefix, func(key string, value []byte) error {
-		var e AuditEntry
+func (cs *Cursors) Trail(fn func(TrailEntry) error) error {
+	return cs.opts.State.Scan(trailPrefix, func(key string, value []byte) error {
+		var e TrailEntry
 		if err := json.Unmarshal(value, &e); err != nil {
 			return fmt.Errorf("audit entry %q cannot be read: %w", key, err)
 		}
