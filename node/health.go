@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
 	"forebay/node/admin"
+	"forebay/router/auth"
 	"forebay/shipper"
 )
 
@@ -20,15 +22,22 @@ const staleKeys = 5 * time.Minute
 // health keeps the outcome of the checks, with the time since when each is as
 // it is.
 type health struct {
-	node *Node
+	node  *Node
+	stuck *stuckWatch
+	stall stall
+	jumps clockWatch
 
 	mu     sync.Mutex
 	checks []admin.Check
+	looked time.Time // when the checks were made last
 }
 
 func newHealth(n *Node) *health {
-	h := &health{node: n}
-	h.look(time.Now().UTC())
+	h := &health{node: n, stuck: newStuckWatch(map[string]time.Duration{
+		clickhouseCursor: n.cfg.Shippers.ClickHouse.Flush.Age,
+		archiveCursor:    n.cfg.Shippers.Archive.Flush.Age,
+	})}
+	h.look(time.Now())
 	return h
 }
 
@@ -41,24 +50,27 @@ func (h *health) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			h.look(time.Now().UTC())
+			h.look(time.Now())
 		}
 	}
 }
 
-// look makes every check once. Those that stop new events from being taken
-// also turn readiness.
+// look makes every check once, as of a wall clock that says now. Those that
+// stop new events from being taken also turn readiness.
 func (h *health) look(now time.Time) {
-	checks := []admin.Check{h.accept(), h.durable(), h.ship(), h.keys(), h.clock(now), h.ledger()}
+	wall, mono := now.Round(0).UTC(), time.Now()
+	checks := []admin.Check{
+		h.accept(), h.durable(mono), h.disk(mono), h.ship(), h.moves(mono), h.keys(), h.clock(wall, mono), h.ledger(),
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range checks {
-		checks[i].Since = now
+		checks[i].Since = wall
 		if len(h.checks) == len(checks) && h.checks[i].OK == checks[i].OK {
 			checks[i].Since = h.checks[i].Since
 		}
 	}
-	h.checks = checks
+	h.checks, h.looked = checks, mono
 }
 
 func (h *health) all() []admin.Check {
@@ -67,8 +79,17 @@ func (h *health) all() []admin.Check {
 	return append([]admin.Check(nil), h.checks...)
 }
 
-func bad(name string, ready bool, format string, args ...any) admin.Check {
-	return admin.Check{Name: name, Ready: ready, Reason: fmt.Sprintf(format, args...)}
+// Alive tells whether the node's checks are being made, which touch its log,
+// its state, its cursors and its front door: a watchdog restarts a node in
+// which one of them hangs.
+func (n *Node) Alive() bool {
+	n.health.mu.Lock()
+	defer n.health.mu.Unlock()
+	return time.Since(n.health.looked) < 10*checkEvery
+}
+
+func bad(name string, ready bool, remedy, format string, args ...any) admin.Check {
+	return admin.Check{Name: name, Ready: ready, Reason: fmt.Sprintf(format, args...), Remedy: remedy}
 }
 
 func good(name string) admin.Check { return admin.Check{Name: name, OK: true, Ready: true} }
@@ -78,54 +99,106 @@ func (h *health) accept() admin.Check {
 	const name = "accept"
 	d := h.node.disk.state()
 	switch {
-	case d.share >= refuseAbove:
-		return bad(name, false, "the log holds %d of %d bytes that it may: new events are dropped; free space, raise wal.disk_budget, or mend the shipper that lags", d.used, d.budget)
 	case d.share >= unreadyAbove:
-		return bad(name, false, "the log holds %d of %d bytes that it may and will soon drop new events: free space, raise wal.disk_budget, or mend the shipper that lags", d.used, d.budget)
+		outcome := "will soon drop new events"
+		if d.share >= refuseAbove {
+			outcome = "drops new events"
+		}
+		return bad(name, false, "free space, raise wal.disk_budget, or mend the destination of the cursor that lags",
+			"the log holds %d of %d bytes that it may and %s; %s", d.used, d.budget, outcome, h.holder())
 	case h.node.keys.Stale():
-		return bad(name, false, "the cached keys are older than keys.max_stale, so no key is believed: bring back their source")
+		return bad(name, false, "bring back their source", "the cached keys are older than keys.max_stale, so no key is believed")
 	case h.node.keys.Len() == 0:
-		return bad(name, true, "there are no keys, so every request is dropped: create one with forebay keys create")
+		return bad(name, true, "create one with forebay keys create", "there are no keys, so every request is dropped")
 	}
 	return good(name)
 }
 
+// holder names the cursor that the log is kept for.
+func (h *health) holder() string {
+	text, lowest := "no cursor holds it", h.node.log.DurableSeq()
+	for _, c := range h.node.cursors.All() {
+		if next := c.Next(); next <= lowest {
+			lowest = next
+			text = fmt.Sprintf("cursor %s holds it from seq %d on, %d events behind", c.Name(), next, h.node.log.DurableSeq()-next+1)
+		}
+	}
+	return text
+}
+
 // durable: does the log take appends?
-func (h *health) durable() admin.Check {
-	const name = "durable"
-	if u := h.node.log.Stats().Unavailable; u != nil {
-		return bad(name, false, "the log takes no appends since %s (%v); it tries again by itself: check the disk", u.Since.UTC().Format(time.RFC3339), u.Cause)
+func (h *health) durable(now time.Time) admin.Check {
+	const name, remedy = "durable", "check the disk and the kernel's messages (dmesg); nothing that was accepted is lost"
+	s := h.node.log.Stats()
+	if u := s.Unavailable; u != nil {
+		return bad(name, false, remedy, "the log takes no appends since %s (%v); it tries again by itself", u.Since.UTC().Format(time.RFC3339), u.Cause)
+	}
+	if since := h.stall.hungSince(s.Commits, s.PendingBytes, now); !since.IsZero() {
+		return bad(name, false, remedy, "appends wait for the disk since %s: it does not answer", since.UTC().Format(time.RFC3339))
 	}
 	if err := h.node.disk.state().err; err != nil {
-		return bad(name, true, "%v", err)
+		return bad(name, true, remedy, "%v", err)
 	}
 	return good(name)
+}
+
+// disk: does it sync as fast as it did?
+func (h *health) disk(now time.Time) admin.Check {
+	if slow := h.node.syncs.slow(now); slow != "" {
+		return bad("disk", true, "look for what else uses the disk (iostat -x 1), and at the disk itself (smartctl -a): a disk often slows down before it dies", "%s", slow)
+	}
+	return good("disk")
 }
 
 // ship: is some cursor failing or paused?
 func (h *health) ship() admin.Check {
-	const name = "ship"
+	var reasons []string
 	for _, c := range h.node.cursors.All() {
 		s := c.Status()
 		switch {
 		case s.State == shipper.Paused:
-			return bad(name, true, "cursor %s is paused by %s: %s", s.Name, s.Pause.By, s.Pause.Reason)
+			reasons = append(reasons, fmt.Sprintf("cursor %s is paused by %s: %s", s.Name, s.Pause.By, s.Pause.Reason))
 		case s.State == shipper.Failing:
-			return bad(name, true, "cursor %s fails since %s and is %d events behind: %s", s.Name, s.ErrorSince.Format(time.RFC3339), s.LagEvents, s.LastError)
+			reasons = append(reasons, fmt.Sprintf("cursor %s fails since %s and is %d events behind: %s", s.Name, s.ErrorSince.Format(time.RFC3339), s.LagEvents, s.LastError))
 		}
 	}
-	return good(name)
+	if len(reasons) > 0 {
+		return bad("ship", true, "mend its destination, then it goes on by itself, or after forebay cursor resume NAME if an operator paused it", "%s", strings.Join(reasons, "; "))
+	}
+	return good("ship")
+}
+
+// moves: is some cursor stuck, neither failing nor paused?
+func (h *health) moves(now time.Time) admin.Check {
+	var reasons []string
+	for _, c := range h.node.cursors.All() {
+		s := c.Status()
+		if since := h.stuck.since(s, now); !since.IsZero() {
+			reasons = append(reasons, fmt.Sprintf("cursor %s stands at seq %d since %s with %d events to deliver: %s",
+				s.Name, s.NextSeq, since.UTC().Format(time.RFC3339), s.LagEvents, whyStuck(s)))
+		}
+	}
+	if len(reasons) > 0 {
+		return bad("progress", true, "look at the destination; forebay cursor pause NAME and then resume NAME begins its requests anew", "%s", strings.Join(reasons, "; "))
+	}
+	return good("progress")
 }
 
 // keys: can their source be reached?
 func (h *health) keys() admin.Check {
-	const name = "keys"
-	stats, age := h.node.source.Stats(), h.node.keys.Age()
-	if stats.LastError != "" {
-		return bad(name, true, "keys are %s old, their source (%s) cannot be read: %s", age.Round(time.Second), stats.Source, stats.LastError)
-	}
-	if age > staleKeys {
-		return bad(name, true, "keys are %s old: their source (%s) has not answered since", age.Round(time.Second), stats.Source)
+	return keysCheck(h.node.source.Stats(), h.node.keys.Age(), h.node.keys.Stale(), h.node.cfg.Keys.MaxStale)
+}
+
+func keysCheck(s auth.SourceStats, age time.Duration, stale bool, maxStale time.Duration) admin.Check {
+	const name, remedy = "keys", "mend PostgreSQL or the key file, or the way to it; forebay doctor says more"
+	age = age.Round(time.Second)
+	switch {
+	case stale:
+		return bad(name, false, remedy, "keys are %s old, over keys.max_stale (%s), so no key is believed: %s", age, maxStale, s.LastError)
+	case s.LastError != "":
+		return bad(name, true, remedy, "keys are %s old, their source (%s) cannot be read: %s", age, s.Source, s.LastError)
+	case age > staleKeys:
+		return bad(name, true, remedy, "keys are %s old: their source (%s) has not answered since", age, s.Source)
 	}
 	return good(name)
 }
@@ -134,7 +207,7 @@ func (h *health) keys() admin.Check {
 func (h *health) ledger() admin.Check {
 	const name = "ledger"
 	if requests, events := h.node.router.Tally().Imbalance(); requests != 0 || events != 0 {
-		return bad(name, true, "the ledger does not balance (requests %+d, events %+d): this is a bug in forebay; keep the log and report it", requests, events)
+		return bad(name, true, "this is a bug in forebay: keep the log and report it", "the ledger does not balance (requests %+d, events %+d)", requests, events)
 	}
 	return good(name)
 }

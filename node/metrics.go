@@ -56,6 +56,7 @@ func (m *metrics) committed(c wal.Commit) {
 	m.group.Observe(float64(c.Entries))
 	if c.Sync > 0 {
 		m.sync.Observe(c.Sync.Seconds())
+		m.node.syncs.add(time.Now(), c.Sync)
 	}
 }
 

@@ -45,6 +45,7 @@ type Node struct {
 	logger  *slog.Logger
 
 	clockDoubted atomic.Bool
+	syncs        syncTimes
 
 	openedAt uint64                  // the log's newest seq at the start
 	readOnly bool                    // the log is only looked at, see Stopped

@@ -29,13 +29,16 @@ func newStatus(g *globals) *cobra.Command {
 
 func (g *globals) showStatus(s admin.Status) error {
 	fmt.Fprintf(g.out, "node %s, log %s, version %s\n\n", s.NodeID, s.LogID, s.Version)
-	rows := [][]string{{"CHECK", "STATE", "SINCE", "REASON"}}
+	rows := [][]string{{"CHECK", "STATE", "SINCE", "REASON -> REMEDY"}}
 	for _, c := range s.Checks {
-		state := "ok"
+		state, text := "ok", c.Reason
 		if !c.OK {
 			state = "NOT OK"
 		}
-		rows = append(rows, []string{c.Name, state, ago(c.Since), c.Reason})
+		if c.Remedy != "" {
+			text += " -> " + c.Remedy
+		}
+		rows = append(rows, []string{c.Name, state, ago(c.Since), text})
 	}
 	if err := g.table(rows...); err != nil {
 		return err

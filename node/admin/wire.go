@@ -22,14 +22,14 @@ type Status struct {
 	Ledger    Ledger           `json:"ledger"`
 }
 
-// Check is one thing that is either in order or says why not. Those named
-// accept decide readiness.
+// Check is one thing that is either in order, or says why not and what to do.
 type Check struct {
-	Name   string    `json:"name"` // accept, durable, ship, keys, ledger, …
+	Name   string    `json:"name"` // accept, durable, ship, progress, keys, clock, disk, ledger, …
 	OK     bool      `json:"ok"`
-	Reason string    `json:"reason,omitempty"` // what is wrong and what to do
-	Since  time.Time `json:"since,omitzero"`
-	Ready  bool      `json:"-"` // false: traffic should go elsewhere
+	Reason string    `json:"reason,omitempty"` // what is wrong
+	Remedy string    `json:"remedy,omitempty"` // what to do about it
+	Since  time.Time `json:"since,omitzero"`   // it is as it is: in order, or not
+	Ready  bool      `json:"-"`                // false: traffic should go elsewhere
 }
 
 // LogStatus is the log's own account.
