@@ -21,6 +21,7 @@ type metrics struct {
 	reply    prometheus.Histogram
 	sync     prometheus.Histogram
 	group    prometheus.Histogram
+	projects projectLabels
 }
 
 // latency buckets reach from a fast disk's fsync to a stalled one.
@@ -39,9 +40,16 @@ func newMetrics(n *Node) *metrics {
 			Name: "forebay_wal_group_requests", Help: "Requests that share one sync.", Buckets: prometheus.ExponentialBuckets(1, 2, 12),
 		}),
 	}
-	m.registry.MustRegister(m.reply, m.sync, m.group, collector{m},
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// register makes every metric carry the node's label and its log's identity,
+// so that a fleet's can be told apart whatever scrapes them. It is called once,
+// when the log is open.
+func (m *metrics) register() {
+	labels := prometheus.Labels{"node": m.node.cfg.Node.ID, "log_id": m.node.log.ID().String()}
+	prometheus.WrapRegistererWith(labels, m.registry).MustRegister(m.reply, m.sync, m.group, collector{m},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
 
 func (m *metrics) handler() http.Handler {
@@ -73,21 +81,25 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	}
 	e := emitter{out}
 	e.log(n.log.Stats(), n.disk.state())
-	e.tally(n.router.Tally())
+	tally := n.router.Tally()
+	e.tally(tally)
+	e.projects(c.m.projects.fold(tally.Projects))
 	e.findings(n.router.Findings())
 	for _, cursor := range n.cursors.All() {
 		e.cursor(cursor.Status())
 	}
+	ready := true
 	for _, check := range n.health.all() {
+		ready = ready && check.Ready
 		e.gauge("forebay_check_ok", "1 while the check is in order.", truth(check.OK), "check", check.Name)
 	}
+	e.gauge("forebay_ready", "1 while traffic should come here, as /readyz says.", truth(ready))
 	e.gauge("forebay_keys", "Keys in memory, revoked and expired ones included.", float64(n.keys.Len()))
 	e.gauge("forebay_keys_age_seconds", "Time since the source of keys last confirmed them.", n.keys.Age().Seconds())
 	e.gauge("forebay_dedupe_window_seconds", "How far back repeats are recognised.", n.window.Stats().Effective.Seconds())
 	e.gauge("forebay_dedupe_rebuilding", "1 while the window is filled from the log: repeats of older events are stored twice.", truth(n.window.Stats().Rebuilding))
 	e.counter("forebay_dedupe_repeats_total", "Repeats that were stored twice since the start, while the window was filled.", float64(n.window.Stats().Repeats))
-	e.gauge("forebay_info", "Always 1; the labels tell which node and log this is.", 1,
-		"node", n.cfg.Node.ID, "log_id", n.log.ID().String(), "version", n.version)
+	e.gauge("forebay_info", "Always 1; the labels tell which program this is.", 1, "version", n.version)
 }
 
 // emitter turns figures into metrics.

@@ -45,6 +45,7 @@ type Node struct {
 	logger  *slog.Logger
 
 	clockDoubted atomic.Bool
+	logID        atomic.Pointer[string] // once it is known
 	syncs        syncTimes
 
 	openedAt uint64                  // the log's newest seq at the start
@@ -90,7 +91,6 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 			return nil, err
 		}
 	}
-	n.logger = n.logger.With("node", cfg.Node.ID, "log_id", n.log.ID())
 	return n, nil
 }
 
@@ -98,7 +98,8 @@ func newNode(cfg config.Config, o Options) *Node {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{cfg: cfg, version: o.Version, built: o.Built, started: time.Now().UTC(), logger: o.Logger}
+	n := &Node{cfg: cfg, version: o.Version, built: o.Built, started: time.Now().UTC()}
+	n.logger = n.newLogger(o.Logger)
 	n.metrics = newMetrics(n)
 	n.stopping, n.endStreams = context.WithCancel(context.Background())
 	return n

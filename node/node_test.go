@@ -1,8 +1,12 @@
 package node_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,6 +15,7 @@ import (
 	"time"
 
 	"forebay/node"
+	"forebay/node/admin"
 	"forebay/node/config"
 	"forebay/node/nodetest"
 	"forebay/router/auth"
@@ -132,8 +137,8 @@ func TestRepeatsAreKnownAfterRestart(t *testing.T) {
 	n.Stop()
 	n = nodetest.Run(t, c)
 	nodetest.Eventually(t, limit, func() bool {
-		_, metrics := get(t, n, "/metrics")
-		return strings.Contains(metrics, "forebay_dedupe_rebuilding 0")
+		rebuilding, shown := n.Metrics()["forebay_dedupe_rebuilding"]
+		return shown && rebuilding == 0
 	}, "the window is rebuilt")
 	if _, body := n.Post(key, event); !strings.Contains(body, `"dropped":"duplicate"`) {
 		t.Errorf("a repeat after a restart: %s", body)
@@ -172,17 +177,67 @@ func TestMetrics(t *testing.T) {
 	key := nodetest.Key(t, c)
 	n := nodetest.Run(t, c)
 	n.Post(key, nodetest.Event("a", ""), nodetest.Event("a", `,"to":"john@example.com"`))
-	status, text := get(t, n, "/metrics")
-	if status != http.StatusOK {
-		t.Fatalf("/metrics: %d\n%s", status, text)
-	}
-	for _, want := range []string{
-		"forebay_events_accepted_total 1\n", `forebay_cursor_lag_events{cursor="archive"}`, `forebay_requests_dropped_total{reason="unauthorized"} 0`,
-		"forebay_wal_sync_seconds_count", "forebay_reply_seconds_count 1\n", `forebay_check_ok{check="accept"} 1`,
-		`forebay_privacy_findings_total{action="drop",detector="email"} 1`, `forebay_privacy_findings_total{action="report",detector="email"} 0`,
+	all := n.Metrics()
+	for name, want := range map[string]float64{
+		"forebay_events_accepted_total": 1, `forebay_requests_dropped_total{reason="unauthorized"}`: 0,
+		"forebay_reply_seconds_count": 1, `forebay_check_ok{check="accept"}`: 1, "forebay_ready": 1,
+		`forebay_privacy_findings_total{action="drop",detector="email"}`: 1, `forebay_privacy_findings_total{action="report",detector="email"}`: 0,
+		`forebay_project_events_accepted_total{project="shop"}`: 1, `forebay_project_events_dropped_total{project="shop",reason="privacy"}`: 1,
 	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("/metrics lacks %q", want)
+		if got, shown := all[name]; !shown || got != want {
+			t.Errorf("%s is %v (shown: %v), want %v", name, got, shown, want)
+		}
+	}
+	for _, name := range []string{`forebay_cursor_lag_events{cursor="archive"}`, "forebay_wal_sync_seconds_count"} {
+		if _, shown := all[name]; !shown {
+			t.Errorf("/metrics lacks %s", name)
+		}
+	}
+	_, text := get(t, n, "/metrics")
+	identity := `log_id="` + n.Status().LogID + `",node="test"`
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "#") && !strings.Contains(line, `node="test"`) || strings.HasPrefix(line, "forebay_ready") && !strings.Contains(line, identity) {
+			t.Errorf("a metric does not say whose it is: %s", line)
+		}
+	}
+}
+
+// TestLogLinesSayWhoseTheyAre starts a node twice and reads what it logs.
+func TestLogLinesSayWhoseTheyAre(t *testing.T) {
+	c := nodetest.Config(t)
+	nodetest.Key(t, c)
+	for range 2 {
+		var lines bytes.Buffer
+		n, err := node.Open(c, node.Options{Logger: slog.New(slog.NewJSONHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := admin.NewClient(n.AdminAddr().String(), "")
+		stopping, stop := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() { ended <- n.Run(stopping) }()
+		status, err := client.Status(ctx)
+		stop()
+		if err := errors.Join(err, <-ended); err != nil {
+			t.Fatal(err)
+		}
+		read, known := 0, false
+		for decoder := json.NewDecoder(&lines); decoder.More(); read++ {
+			var line struct {
+				Msg   string
+				Node  string
+				LogID string `json:"log_id"`
+			}
+			if err := decoder.Decode(&line); err != nil {
+				t.Fatal(err)
+			}
+			known = known || line.LogID != ""
+			if line.Node != "test" || known && line.LogID != status.LogID {
+				t.Errorf("a line does not say whose it is: %+v", line)
+			}
+		}
+		if read < 2 || !known {
+			t.Errorf("%d lines, identity known: %v", read, known)
 		}
 	}
 }

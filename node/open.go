@@ -33,6 +33,13 @@ func (n *Node) openState() (err error) {
 		Logger:     n.logger.With("part", "state"),
 		OnDiskFull: n.releaseReserve,
 	})
+	if err != nil {
+		return err
+	}
+	id, err := n.state.LogID()
+	if err == nil && !id.IsZero() {
+		n.identify(id) // for what the log says about its recovery
+	}
 	return err
 }
 
@@ -65,6 +72,7 @@ func (n *Node) openLog() error {
 	if n.log, err = wal.Open(options); err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
+	n.identify(n.log.ID())
 	n.reserve.Store(n.log)
 	n.openedAt = n.log.DurableSeq()
 	return n.checkIdentity()
@@ -231,6 +239,7 @@ func (n *Node) openAdmin() error {
 	if n.adminListener, err = listenAdmin(n.cfg.Admin.Listen); err != nil {
 		return fmt.Errorf("admin.listen %s cannot be listened on (is another node or program using it? choose another port, or stop that one): %w", n.cfg.Admin.Listen, err)
 	}
+	n.metrics.register()
 	n.adminServer = &http.Server{
 		Handler:           n.handler(token),
 		ReadHeaderTimeout: 10 * time.Second,

@@ -7,6 +7,10 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -94,6 +98,42 @@ func (n *Node) Status() admin.Status {
 		n.TB.Fatal(err)
 	}
 	return s
+}
+
+// label is one label of a metric.
+var label = regexp.MustCompile(`[a-z_]+="(?:[^"\\]|\\.)*"`)
+
+// Metrics are the node's metrics by name and labels, such as
+// `forebay_check_ok{check="accept"}`. The labels that all of them have, node
+// and log_id, are left out.
+func (n *Node) Metrics() map[string]float64 {
+	n.TB.Helper()
+	res, err := http.Get(n.AdminURL + "/metrics")
+	if err != nil {
+		n.TB.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		n.TB.Fatalf("/metrics: %s: %v\n%s", res.Status, err, text)
+	}
+	all := map[string]float64{}
+	for line := range strings.Lines(string(text)) {
+		at := strings.LastIndexByte(line, ' ')
+		value, err := strconv.ParseFloat(strings.TrimSpace(line[at+1:]), 64)
+		if strings.HasPrefix(line, "#") || err != nil {
+			continue
+		}
+		name, labels, _ := strings.Cut(line[:at], "{")
+		own := slices.DeleteFunc(label.FindAllString(labels, -1), func(l string) bool {
+			return strings.HasPrefix(l, "node=") || strings.HasPrefix(l, "log_id=")
+		})
+		if len(own) > 0 {
+			name += "{" + strings.Join(own, ",") + "}"
+		}
+		all[name] = value
+	}
+	return all
 }
 
 // Event is one valid event; extra goes into it as it is, such as
