@@ -23,6 +23,7 @@ type appender struct {
 	batch        tidwall.Batch
 	next         uint64 // number of the next block
 	size         int64  // bytes in the newest segment file
+	buffer       []byte // lent to the appender underneath, see lendBuffer
 	rolls        int
 }
 
@@ -53,8 +54,16 @@ func (a *appender) open() error {
 		return errors.Join(err, log.Close())
 	}
 	a.log, a.size, a.rolls = log, 0, 0
+	if a.buffer == nil {
+		a.buffer = make([]byte, 0, a.segmentBytes+lastBlockRoom)
+	}
+	lendBuffer(a.log, a.buffer)
 	return nil
 }
+
+// lastBlockRoom is how far the block that fills a segment may reach beyond its
+// size before the lent buffer has to grow.
+const lastBlockRoom = 256 << 10
 
 // written is what one write did.
 type written struct {
@@ -86,7 +95,12 @@ func (a *appender) write(block []byte) (written, error) {
 		}
 		return w, a.open()
 	}
-	return w, a.log.ClearCache()
+	// Only after this is the full segment's buffer free to be lent again.
+	if err := a.log.ClearCache(); err != nil {
+		return w, err
+	}
+	lendBuffer(a.log, a.buffer)
+	return w, nil
 }
 
 func (a *appender) sync() error { return a.log.Sync() }

@@ -284,7 +284,7 @@ func BenchmarkCompression(b *testing.B) {
 		}
 		for _, c := range []wal.Compression{wal.CompressionNone, wal.CompressionS2, wal.CompressionZstd} {
 			b.Run(fmt.Sprintf("%v/records=%d", c, group), func(b *testing.B) {
-				z := wal.NewCompressor(c)
+				z := wal.NewCompressor(c, true)
 				b.SetBytes(int64(len(data)))
 				stored := 0
 				for b.Loop() {

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"errors"
+	"sync"
 	"time"
 )
 
@@ -10,25 +11,29 @@ const (
 	maxRetry = time.Second
 )
 
-// committer is the one goroutine that writes to the log, with what it owns.
+// committer writes to the log, one group at a time: mostly in a goroutine of its
+// own, which also recovers, but an appender that finds it idle commits its group
+// itself, which spares a lone one two wake-ups. Whoever does holds turn.
 type committer struct {
 	*Log
-	appender   *appender // nil while the log is unavailable
-	compressor *compressor
-	clock      *commitClock
-	block      []byte    // the block being encoded
-	unsynced   bool      // with SyncInterval: there are writes since syncedAt
-	syncedAt   time.Time // with SyncInterval: when the last sync ended
-	tails      []tornTail
-	exposed    bool      // readers may have the newest segment open
-	suspect    bool      // a sync has failed since the newest segment was last rewritten
-	since      time.Time // when the log became unavailable
-	retry      time.Duration
+	turn     sync.Mutex // guards the fields below
+	appender *appender  // nil while the log is unavailable
+	clock    *commitClock
+	block    []byte    // the block being encoded
+	unsynced bool      // with SyncInterval: there are writes since syncedAt
+	syncedAt time.Time // with SyncInterval: when the last sync ended
+	tails    []tornTail
+	exposed  bool      // readers may have the newest segment open
+	suspect  bool      // a sync has failed since the newest segment was last rewritten
+	since    time.Time // when the log became unavailable
+	retry    time.Duration
 }
 
 // run commits groups until the log closes, and recovers after failures.
 func (c *committer) run() {
 	defer close(c.stopped)
+	c.turn.Lock()
+	defer c.turn.Unlock()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	<-timer.C
@@ -54,13 +59,38 @@ func (c *committer) run() {
 			c.finish()
 			return
 		}
+		syncDue := false
+		c.turn.Unlock()
 		select {
 		case <-c.queue.ready:
 		case <-timer.C:
-			c.syncWritten()
+			syncDue = true
 		case <-c.closing:
 			closing = true // after one more look at the queue, which is closed
 		}
+		c.turn.Lock()
+		if syncDue {
+			c.syncWritten()
+		}
+	}
+}
+
+// wake has the oldest group committed: by the caller if nobody is committing, so
+// it may return as late as the disk does, else by the committer's goroutine.
+func (c *committer) wake() {
+	if c.opts.SyncInterval > 0 || !c.turn.TryLock() {
+		c.queue.signal()
+		return
+	}
+	if c.appender != nil {
+		if g := c.queue.take(); g != nil {
+			c.commitGroup(g)
+		}
+	}
+	failed := c.appender == nil
+	c.turn.Unlock()
+	if failed || c.queue.waiting() {
+		c.queue.signal()
 	}
 }
 
@@ -78,7 +108,10 @@ func (c *committer) commitGroup(g *group) {
 // commit encodes, writes and syncs one group as one block, and publishes it.
 func (c *committer) commit(g *group) (first uint64, err error) {
 	began := time.Now()
-	stored, compression := c.compressor.compress(g.payload)
+	stored, compression, err := c.queue.compressor.join(g.payload, g.chunks)
+	if err != nil {
+		return 0, err
+	}
 	h := Header{
 		Number:      c.appender.next,
 		LogID:       c.ID(),

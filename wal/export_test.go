@@ -3,6 +3,8 @@ package wal
 import (
 	"encoding/binary"
 	"hash/crc32"
+
+	tidwall "github.com/tidwall/wal"
 )
 
 // Rechecksum gives a changed header its checksum again.
@@ -11,14 +13,26 @@ func Rechecksum(header []byte, id ID) {
 	binary.LittleEndian.PutUint32(header[len(header)-crcSize:], sum)
 }
 
-// NewCompressor returns the committer's way to compress a payload.
-func NewCompressor(c Compression) func([]byte) []byte {
+// NewCompressor returns the committer's way to compress a payload, in chunks or
+// at once.
+func NewCompressor(c Compression, chunked bool) func([]byte) []byte {
 	z, err := newCompressor(c)
 	if err != nil {
 		panic(err)
 	}
 	return func(raw []byte) []byte {
-		stored, _ := z.compress(raw)
+		var chunks []*chunk
+		for rest := raw; chunked && c != CompressionNone && len(rest) >= chunkSize; rest = rest[chunkSize:] {
+			chunks = append(chunks, &chunk{raw: rest[:chunkSize], done: make(chan struct{})})
+			z.compress(chunks[len(chunks)-1])
+		}
+		stored, _, err := z.join(raw, chunks)
+		if err != nil {
+			panic(err)
+		}
 		return stored
 	}
 }
+
+// LendBuffer lets a test see whether the appender underneath takes a buffer.
+func LendBuffer(log *tidwall.Log, buffer []byte) bool { return lendBuffer(log, buffer) }

@@ -29,7 +29,10 @@ func fuzzBlock(t testing.TB, c Compression, number, seq uint64, datas ...[]byte)
 		Number: number, LogID: fuzzID, FirstSeq: seq, Events: uint32(len(datas)), EntryCount: uint32(len(datas)),
 		Time: time.UnixMilli(1700000000000).UTC(), RawSize: len(payload),
 	}
-	stored, used := z.compress(payload)
+	stored, used, err := z.join(payload, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	h.Compression = used
 	block := appendBlock(nil, &h, []uint64{number, seq}, stored)
 	return append(binary.AppendUvarint(nil, uint64(len(block))), block...)

@@ -17,6 +17,8 @@ type Entry struct {
 // group is a set of entries that become durable together, as one block.
 type group struct {
 	payload []byte
+	chunks  []*chunk // the payload's beginning, being compressed
+	chunked int      // how much of the payload that is
 	digests []uint64
 	entries int
 	events  int
@@ -43,12 +45,25 @@ func (g *group) add(e *Entry) int {
 	return at
 }
 
+// nextChunk cuts a chunk off the payload if there is enough of it.
+func (g *group) nextChunk() *chunk {
+	raw := g.payload[g.chunked:]
+	if len(raw) < chunkSize {
+		return nil
+	}
+	c := &chunk{raw: raw, done: make(chan struct{})}
+	g.chunks = append(g.chunks, c)
+	g.chunked = len(g.payload)
+	return c
+}
+
 // maxSpareGroups is how many groups' buffers are kept for reuse.
 const maxSpareGroups = 2
 
 // queue holds the groups that wait for the committer. The last one is open: new
 // entries join it until the committer takes it.
 type queue struct {
+	compressor *compressor
 	maxBlock   int
 	maxPending int64
 	ready      chan struct{} // a group may be waiting
@@ -61,35 +76,73 @@ type queue struct {
 	rejected uint64
 }
 
-func newQueue(o *Options) *queue {
-	return &queue{maxBlock: o.MaxBlockBytes, maxPending: o.MaxPendingBytes, ready: make(chan struct{}, 1)}
+func newQueue(o *Options) (*queue, error) {
+	compressor, err := newCompressor(o.Compression)
+	return &queue{
+		compressor: compressor,
+		maxBlock:   o.MaxBlockBytes,
+		maxPending: o.MaxPendingBytes,
+		ready:      make(chan struct{}, 1),
+	}, err
 }
 
-// add copies an entry into the open group.
-func (q *queue) add(e *Entry) (*group, int, error) {
+// place is where an entry was put.
+type place struct {
+	group *group
+	at    int    // where in the group its first event stands
+	opens bool   // it is the group's first entry: the committer is to be woken
+	chunk *chunk // what it completes, to be compressed; nil if nothing
+}
+
+// add puts an entry into the open group.
+func (q *queue) add(e *Entry) (place, error) {
+	p, err := q.copyIn(e)
+	if p.chunk != nil {
+		q.compressor.compress(p.chunk)
+	}
+	return p, err
+}
+
+// copyIn copies an entry into the open group.
+func (q *queue) copyIn(e *Entry) (p place, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed != nil {
-		return nil, 0, q.closed
+		return p, q.closed
 	}
 	if q.pending+int64(len(e.Data)) > q.maxPending && q.pending > 0 {
 		q.rejected++
-		return nil, 0, ErrOverloaded
+		return p, ErrOverloaded
 	}
 	n := len(q.groups)
 	if n == 0 || !q.groups[n-1].fits(e, q.maxBlock) {
 		q.groups = append(q.groups, q.newGroup())
 		n++
-		select {
-		case q.ready <- struct{}{}:
-		default:
-		}
+		p.opens = true
 	}
-	g := q.groups[n-1]
-	before := len(g.payload)
-	at := g.add(e)
-	q.pending += int64(len(g.payload) - before)
-	return g, at, nil
+	p.group = q.groups[n-1]
+	before := len(p.group.payload)
+	p.at = p.group.add(e)
+	q.pending += int64(len(p.group.payload) - before)
+	if q.compressor.compression != CompressionNone {
+		p.chunk = p.group.nextChunk()
+	}
+	return p, nil
+}
+
+// signal wakes the committer's goroutine.
+func (q *queue) signal() {
+	select {
+	case q.ready <- struct{}{}:
+	default:
+	}
+}
+
+// waiting reports whether there is a group that nobody has taken.
+func (q *queue) waiting() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.groups) > 0
 }
 
 func (q *queue) newGroup() *group {
@@ -117,6 +170,9 @@ func (q *queue) take() *group {
 
 // finish wakes a group's waiters.
 func (q *queue) finish(g *group, first uint64, err error) {
+	for _, c := range g.chunks {
+		<-c.done // reads the payload, which is used again
+	}
 	g.first, g.err = first, err
 	close(g.done)
 	q.mu.Lock()
@@ -126,7 +182,7 @@ func (q *queue) finish(g *group, first uint64, err error) {
 		// Waiters hold the group itself, so only its buffers are used again.
 		q.spare = append(q.spare, &group{payload: g.payload[:0], digests: g.digests[:0]})
 	}
-	g.payload, g.digests = nil, nil
+	g.payload, g.digests, g.chunks = nil, nil, nil
 }
 
 // close refuses further entries with err; nil takes them again.
@@ -163,7 +219,8 @@ func (q *queue) load() (pending int64, rejected uint64) {
 // concurrent use.
 //
 // When ctx ends first, Append returns ctx's error and the entry may or may not
-// become durable. Other errors mean that it is not in the log: ErrOverloaded,
+// become durable; an Append that commits the block itself, as a lone one does,
+// returns when the disk does. Other errors mean that it is not in the log: ErrOverloaded,
 // ErrTooLarge, ErrClosed, and *UnavailableError after a failed write or sync.
 // One exception: if the process dies while the log is unavailable, an entry
 // whose write had reached the file but whose sync failed can be there after
@@ -178,10 +235,14 @@ func (l *Log) Append(ctx context.Context, e Entry) (first uint64, err error) {
 	case e.Events > maxBlockEvents, len(e.Data) > l.opts.MaxBlockBytes, len(e.Digests) > maxBlockDigests:
 		return 0, ErrTooLarge
 	}
-	g, at, err := l.queue.add(&e)
+	p, err := l.queue.add(&e)
 	if err != nil {
 		return 0, err
 	}
+	if p.opens {
+		l.committer.wake()
+	}
+	g := p.group
 	select {
 	case <-g.done:
 	case <-ctx.Done():
@@ -190,7 +251,7 @@ func (l *Log) Append(ctx context.Context, e Entry) (first uint64, err error) {
 	if g.err != nil {
 		return 0, g.err
 	}
-	return g.first + uint64(at), nil
+	return g.first + uint64(p.at), nil
 }
 
 // unavailable makes the error for appends while the log recovers.

@@ -58,6 +58,10 @@ func newLog(o Options) (*Log, error) {
 			return nil, fmt.Errorf("wal: %w", err)
 		}
 	}
+	queue, err := newQueue(&o)
+	if err != nil {
+		return nil, err
+	}
 	lock, err := lockDir(o.Dir, o.ReadOnly && !o.exclusive)
 	if err != nil {
 		return nil, fmt.Errorf("wal: lock %s: %w", o.Dir, err)
@@ -66,7 +70,7 @@ func newLog(o Options) (*Log, error) {
 		opts:      o,
 		logger:    o.Logger,
 		lock:      lock,
-		queue:     newQueue(&o),
+		queue:     queue,
 		incidents: newIncidents(&o),
 		reserve:   newReserve(&o),
 		closing:   make(chan struct{}),
@@ -320,18 +324,13 @@ func (l *Log) start(end logEnd) error {
 	if end.time.After(floorTime) {
 		floorTime = end.time
 	}
-	compressor, err := newCompressor(l.opts.Compression)
-	if err != nil {
-		return err
-	}
 	c := &committer{
-		Log:        l,
-		compressor: compressor,
-		clock:      newCommitClock(l.opts.Now, floorTime),
-		tails:      end.tails,
-		suspect:    end.torn,
-		since:      time.Now(),
-		retry:      minRetry,
+		Log:     l,
+		clock:   newCommitClock(l.opts.Now, floorTime),
+		tails:   end.tails,
+		suspect: end.torn,
+		since:   time.Now(),
+		retry:   minRetry,
 	}
 	if err := c.recover(); err != nil {
 		if !isDiskFull(err) {
@@ -342,6 +341,7 @@ func (l *Log) start(end logEnd) error {
 		l.logger.Error("the disk is full: the log can be read, and takes appends once there is space", slog.Any("error", err))
 	}
 	c.exposed = true
+	l.committer = c
 	go c.run()
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-var gomaxprocs = regexp.MustCompile(`\ngo_sched_gomaxprocs_threads (\d+)\n`)
+var gomaxprocs = regexp.MustCompile(`\ngo_sched_gomaxprocs_threads(?:\{[^}]*\})? (\d+)\n`)
 
 // TestProcs looks at how many threads of a node may run Go code: at least four,
 // whatever the machine, unless the environment says otherwise.
