@@ -155,6 +155,7 @@ func (p *pieces) skip(n int) { p.used += n }
 // BenchmarkTailReader measures what readers at the tail cost the appenders: it
 // compares rounds with one and without.
 func BenchmarkTailReader(b *testing.B) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4)) // as the node does
 	records := make([][]byte, 512)
 	for i := range records {
 		records[i] = sampleRecord(i)
@@ -164,7 +165,7 @@ func BenchmarkTailReader(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer l.Close()
-	const round = 500
+	const round = appendRound * 64
 	var ratios rounds
 	b.ResetTimer()
 	for left := b.N; left > 0; left -= round {

@@ -23,6 +23,7 @@ type committer struct {
 	unsynced bool      // with SyncInterval: there are writes since syncedAt
 	syncedAt time.Time // with SyncInterval: when the last sync ended
 	tails    []tornTail
+	asleep   bool      // readers have not been told of the newest block
 	exposed  bool      // readers may have the newest segment open
 	suspect  bool      // a sync has failed since the newest segment was last rewritten
 	since    time.Time // when the log became unavailable
@@ -75,10 +76,11 @@ func (c *committer) run() {
 	}
 }
 
-// wake has the oldest group committed: by the caller if nobody is committing, so
-// it may return as late as the disk does, else by the committer's goroutine.
+// wake has the oldest group committed: by the caller if it is the only appender
+// and nobody is committing, so it may return as late as the disk does; else by the
+// committer's goroutine, while further entries join the group.
 func (c *committer) wake() {
-	if c.opts.SyncInterval > 0 || !c.turn.TryLock() {
+	if c.opts.SyncInterval > 0 || c.appending.Load() > 1 || !c.turn.TryLock() {
 		c.queue.signal()
 		return
 	}
@@ -98,11 +100,15 @@ func (c *committer) wake() {
 func (c *committer) commitGroup(g *group) {
 	first, err := c.commit(g)
 	if err != nil {
+		c.wakeReaders()
 		c.fail(g, err)
 		return
 	}
 	c.retry = minRetry
 	c.queue.finish(g, first, nil)
+	if !c.queue.waiting() {
+		c.wakeReaders()
+	}
 }
 
 // commit encodes, writes and syncs one group as one block, and publishes it.
@@ -127,6 +133,7 @@ func (c *committer) commit(g *group) (first uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	c.wakeReaders()
 	var synced time.Duration
 	switch {
 	case w.rolled:
@@ -206,5 +213,15 @@ func (c *committer) publish(h *Header, w written, synced bool) {
 	c.counts.add(h, w, synced)
 	c.mu.Unlock()
 	c.durable.Store(h.LastSeq())
-	c.tail.wake()
+	c.asleep = true
+}
+
+// wakeReaders tells readers at the tail what has been published. With more to
+// commit that waits until the next block is on its way to disk: readers then use
+// the time in which committing needs no processor.
+func (c *committer) wakeReaders() {
+	if c.asleep {
+		c.asleep = false
+		c.tail.wake()
+	}
 }

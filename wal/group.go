@@ -235,6 +235,8 @@ func (l *Log) Append(ctx context.Context, e Entry) (first uint64, err error) {
 	case e.Events > maxBlockEvents, len(e.Data) > l.opts.MaxBlockBytes, len(e.Digests) > maxBlockDigests:
 		return 0, ErrTooLarge
 	}
+	l.appending.Add(1)
+	defer l.appending.Add(-1)
 	p, err := l.queue.add(&e)
 	if err != nil {
 		return 0, err

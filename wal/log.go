@@ -27,7 +27,8 @@ type Log struct {
 	firstSeq atomic.Uint64 // of the oldest block held; 0: none
 	tail     broadcast     // durable has moved, or the log has closed
 
-	committer *committer // nil for a log that is only read
+	committer *committer   // nil for a log that is only read
+	appending atomic.Int64 // calls of Append under way
 
 	retaining sync.Mutex // one Retain at a time
 
