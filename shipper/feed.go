@@ -25,12 +25,17 @@ type Feed struct {
 	fill   bool // yields requeued dead letters instead of the log
 
 	reader *wal.Reader
-	batch  *Batch    // being collected; kept when that is interrupted
-	queue  []Event   // read from the log, not handed out
-	lost   []wal.Gap // likewise, in order, all before or between the queue's events
-	next   uint64    // first seq not handed out
-	end    uint64    // first seq not read
-	left   int       // batches still to hand out; negative: no limit
+	batch  *Batch       // being collected; kept when that is interrupted
+	queue  []Event      // read from the log, not handed out
+	lost   []wal.Gap    // likewise, in order, all before or between the queue's events
+	next   uint64       // first seq not handed out
+	end    uint64       // first seq not read
+	left   int          // batches still to hand out; negative: no limit
+	record record.Batch // what is being read, kept for its memory
+	read   []Event      // memory of queue
+	spare  []Event      // memory for the next batch, see Reuse
+	before int          // events in the batch before
+	detach bool         // see Detach
 
 	mu     sync.Mutex
 	handed []wal.Gap // lost seqs that were handed out or read again, and not advanced over
@@ -81,6 +86,12 @@ func (f *Feed) Replay() uint64 { return f.replay }
 // Cursor is the cursor's name.
 func (f *Feed) Cursor() string { return f.cursor.name }
 
+// Detach copies the Raw of the events that Next returns out of their blocks,
+// so that an event that waits long keeps only itself in memory, and those of its
+// session beside it in the log, not up to a block of 4 MiB. It is to be called
+// before Next.
+func (f *Feed) Detach() { f.detach = true }
+
 // Next returns the following stretch of the log, closed by the cursor's Flush
 // limits. At the end of the log it waits. A batch may hold no events, only
 // Lost ones: it is to be advanced over like any other. It returns ctx.Err()
@@ -116,12 +127,13 @@ func (f *Feed) note(lost []wal.Gap) {
 // full or old enough.
 func (f *Feed) collect(ctx context.Context) (*Batch, error) {
 	if f.batch == nil {
-		f.batch = &Batch{First: f.next}
+		f.batch = &Batch{First: f.next, Events: f.spare}
+		f.spare = nil
 	}
 	b := f.batch
 	full := f.take(b)
 	for b.Last == 0 {
-		if err := f.read(ctx); err != nil {
+		if err := f.readBlock(ctx); err != nil {
 			return nil, err
 		}
 		full = f.take(b)
@@ -129,7 +141,7 @@ func (f *Feed) collect(ctx context.Context) (*Batch, error) {
 	aging, cancel := context.WithTimeout(ctx, f.flush.Age)
 	defer cancel()
 	for !full {
-		err := f.read(aging)
+		err := f.readBlock(aging)
 		if ctx.Err() != nil && err != nil {
 			return nil, err
 		}
@@ -138,8 +150,20 @@ func (f *Feed) collect(ctx context.Context) (*Batch, error) {
 		}
 		full = f.take(b)
 	}
-	f.batch = nil
+	f.batch, f.before = nil, len(b.Events)
 	return b, nil
+}
+
+// Reuse gives back a batch that Next has returned, so that the memory of its
+// Events serves the next one. Neither the slice nor anything in it may be used
+// afterwards, save Raw and strings that were taken out of it. It is for the
+// goroutine of Next; a batch that is not given back is left to the collector.
+func (f *Feed) Reuse(b *Batch) {
+	clear(b.Events)
+	if cap(b.Events) <= 2*len(b.Events)+1024 { // else it is from a backlog that is over
+		f.spare = b.Events[:0]
+	}
+	b.Events = nil
 }
 
 // take moves what has been read into b and says whether b is full.
@@ -155,16 +179,12 @@ func (f *Feed) take(b *Batch) (full bool) {
 		if n == 0 {
 			return true
 		}
-		// The events are handed out where they are, not copied: the queue only
-		// ever grows behind them.
-		if len(b.Events) == 0 {
-			b.Events = f.queue[:n:n]
-		} else {
-			b.Events = append(b.Events, f.queue[:n]...)
+		if len(b.Events) == 0 { // as many as came together the last time
+			b.Events = slices.Grow(b.Events, max(n, min(f.before, f.flush.Rows)))
 		}
-		if f.queue = f.queue[n:]; len(f.queue) == 0 {
-			f.queue = nil
-		}
+		b.Events = append(b.Events, f.queue[:n]...)
+		clear(f.queue[:n]) // lets go of the block
+		f.queue = f.queue[n:]
 		b.Last = b.Events[len(b.Events)-1].Seq
 		if len(b.Events) >= f.flush.Rows {
 			return true
@@ -188,8 +208,8 @@ func (f *Feed) fitting(b *Batch) int {
 	return most
 }
 
-// read adds the next block of the log to the queue.
-func (f *Feed) read(ctx context.Context) error {
+// readBlock reads the next block of the log into the queue, which is empty.
+func (f *Feed) readBlock(ctx context.Context) error {
 	block, err := f.reader.Next(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -197,15 +217,39 @@ func (f *Feed) read(ctx context.Context) error {
 		}
 		return fmt.Errorf("read the log at seq %d: %w", f.end, err)
 	}
-	f.queue, f.lost = unpack(block, f.end, f.queue, f.lost)
+	f.queue, f.lost = unpack(block, &f.record, f.end, f.read, f.lost)
+	f.read = f.queue[:0]
 	f.end = block.FirstSeq + uint64(block.Events)
+	if f.detach {
+		detach(f.queue)
+		block.Release()
+	}
 	return nil
+}
+
+// detach gives the Raw of events memory of their own, one piece for those of a
+// session that stand together.
+func detach(events []Event) {
+	for len(events) > 0 {
+		n, size := 0, 0
+		for n < len(events) && events[n].Session == events[0].Session {
+			size += len(events[n].Raw)
+			n++
+		}
+		piece := make([]byte, 0, size)
+		for i := range n {
+			start := len(piece)
+			piece = append(piece, events[i].Raw...)
+			events[i].Raw = piece[start:len(piece):len(piece)]
+		}
+		events = events[n:]
+	}
 }
 
 // unpack appends the events of a block that are not before from. An entry
 // that passed the block's checksum and yet cannot be decoded is named lost,
-// whole: nobody guesses at its content.
-func unpack(block *wal.Block, from uint64, events []Event, lost []wal.Gap) ([]Event, []wal.Gap) {
+// whole: nobody guesses at its content. Batch is memory to decode into.
+func unpack(block *wal.Block, batch *record.Batch, from uint64, events []Event, lost []wal.Gap) ([]Event, []wal.Gap) {
 	for _, g := range block.Gaps {
 		if g.Last >= from {
 			g.First = max(g.First, from)
@@ -214,8 +258,7 @@ func unpack(block *wal.Block, from uint64, events []Event, lost []wal.Gap) ([]Ev
 	}
 	end := block.FirstSeq + uint64(block.Events)
 	for first, data := range block.Entries() {
-		batch, err := record.Decode(data)
-		if err != nil || first+uint64(len(batch.Events)) > end {
+		if err := batch.Decode(data); err != nil || first+uint64(len(batch.Events)) > end {
 			lost = append(lost, wal.Gap{
 				First: max(first, from), Last: end - 1,
 				Reason: "record cannot be decoded", File: block.File, Offset: block.Offset,
@@ -234,6 +277,7 @@ func unpack(block *wal.Block, from uint64, events []Event, lost []wal.Gap) ([]Ev
 				Session: e.Session, Raw: e.Raw,
 			})
 		}
+		clear(batch.Events) // lets go of the block
 	}
 	return events, lost
 }
@@ -260,12 +304,13 @@ func readRange(ctx context.Context, log Log, first, last uint64) (_ *Batch, err 
 	r := log.NewReader(first)
 	defer func() { err = errors.Join(err, r.Close()) }()
 	b := &Batch{First: first, Last: last}
+	var batch record.Batch
 	for at := first; at <= last; {
 		block, err := r.Next(ctx)
 		if err != nil {
 			return nil, err
 		}
-		events, lost := unpack(block, at, nil, nil)
+		events, lost := unpack(block, &batch, at, nil, nil)
 		for _, e := range events {
 			if e.Seq <= last {
 				b.Events = append(b.Events, e)

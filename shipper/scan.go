@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"forebay/wal"
+	"forebay/wal/record"
 )
 
 // Scan walks events of the log in order, for operators and audits; it needs
@@ -16,6 +17,7 @@ type Scan struct {
 	last   uint64
 	queue  []Event
 	lost   []wal.Gap
+	batch  record.Batch // memory to decode into
 }
 
 // NewScan walks from seq first (or the oldest kept) to last.
@@ -40,7 +42,7 @@ func (s *Scan) Next(ctx context.Context) (Event, bool, error) {
 			return Event{}, false, err
 		}
 		var lost []wal.Gap
-		s.queue, lost = unpack(block, s.at, s.queue, nil)
+		s.queue, lost = unpack(block, &s.batch, s.at, s.queue, nil)
 		s.lost = append(s.lost, lost...)
 		s.at = block.FirstSeq + uint64(block.Events)
 	}

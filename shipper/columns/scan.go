@@ -2,6 +2,7 @@ package columns
 
 import (
 	"fmt"
+	"math/bits"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -88,6 +89,9 @@ func (s *scanner) end() error {
 	return nil
 }
 
+// ends are the bytes that end a number or a word.
+var ends = [256]bool{',': true, ':': true, ']': true, '}': true, '[': true, '{': true, '"': true, ' ': true, '\t': true, '\r': true, '\n': true}
+
 // value takes the next value whole.
 func (s *scanner) value() (token, error) {
 	first := s.peek()
@@ -102,7 +106,7 @@ func (s *scanner) value() (token, error) {
 			return "", s.fail("a closing bracket")
 		}
 	default:
-		for s.at < len(s.text) && !strings.ContainsRune(",:]}[{\" \t\r\n", rune(s.text[s.at])) {
+		for s.at < len(s.text) && !ends[s.text[s.at]] {
 			s.at++
 		}
 		if s.at == start {
@@ -114,17 +118,38 @@ func (s *scanner) value() (token, error) {
 
 // string moves past the text that begins here with a quote.
 func (s *scanner) string() bool {
-	for s.at++; s.at < len(s.text); s.at++ {
-		switch s.text[s.at] {
-		case '"':
+	for s.at = plain(s.text, s.at+1); s.at < len(s.text); s.at = plain(s.text, s.at) {
+		if s.text[s.at] == '"' {
 			s.at++
 			return true
-		case '\\':
-			s.at++
 		}
+		s.at += 2 // a backslash, and what it escapes
 	}
 	s.at = len(s.text)
 	return false
+}
+
+// plain is the place of the first quote or backslash from at on, or the end of
+// the text, or past it if at is. It looks at eight bytes at a time.
+func plain(text string, at int) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for ; at+8 <= len(text); at += 8 {
+		t := text[at : at+8]
+		eight := uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 |
+			uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
+		// A byte that is zero here turns its top bit on; what that carries into
+		// the bytes above it does not matter, as only the lowest one counts.
+		quote, slash := eight^('"'*ones), eight^('\\'*ones)
+		if found := ((quote-ones)&^quote | (slash-ones)&^slash) & tops; found != 0 {
+			return at + bits.TrailingZeros64(found)/8
+		}
+	}
+	for ; at < len(text); at++ {
+		if c := text[at]; c == '"' || c == '\\' {
+			break
+		}
+	}
+	return at
 }
 
 // nested moves past the object or list that begins here.

@@ -8,6 +8,7 @@ import (
 
 	"forebay/shipper"
 	"forebay/shipper/session/header"
+	"forebay/wal"
 )
 
 // The state's keys of what is to be announced.
@@ -78,8 +79,8 @@ func (g *gaps) loadLost(value []byte, now time.Time) error {
 }
 
 // addLost notes what a batch of the feed names as lost.
-func (g *gaps) addLost(b *shipper.Batch, now time.Time) {
-	for _, hole := range b.Lost {
+func (g *gaps) addLost(holes []wal.Gap, now time.Time) {
+	for _, hole := range holes {
 		g.lost = append(g.lost, lost{header.Range{First: hole.First, Last: hole.Last}, now.UTC()})
 		g.news = true
 	}

@@ -4,7 +4,7 @@ import (
 	"container/heap"
 	"errors"
 	"io"
-	"strings"
+	"slices"
 	"time"
 
 	"forebay/shipper/session/header"
@@ -21,39 +21,60 @@ func (r *run) take(b batch, now time.Time) {
 		return
 	}
 	r.touch(now)
-	r.next = b.Last + 1
-	if len(b.Lost) > 0 {
-		r.gaps.addLost(b.Batch, now)
+	r.next = b.last + 1
+	if len(b.lost) > 0 {
+		r.gaps.addLost(b.lost, now)
 	}
-	var l *lane
-	for i, e := range b.events {
-		key := laneKey{b.Events[i].Project, b.Events[i].Session}
-		if l == nil || l.key != key || len(l.queue) == 0 {
-			if l = r.lanes[key]; l == nil {
-				l = &lane{key: key, id: header.NewSessionID(key.project, key.session)}
-			}
+	for i := range b.stretches {
+		r.takeStretch(&b.stretches[i], now)
+	}
+}
+
+func (r *run) takeStretch(s *stretch, now time.Time) {
+	events := s.events
+	if r.feed.Fill() {
+		events = r.untilRewind(s)
+	} else {
+		for len(events) > 0 && r.done(s.id, events[0].seq) {
+			events = events[1:]
 		}
-		decided := e.seq < r.feed.Start() || r.marks.delivered(l.id, e.seq)
-		if r.feed.Fill() && !decided { // after a rewind: the log's feed will bring it, in order
-			if r.left == 0 {
-				r.left = e.seq
-			}
-			continue
-		}
-		if !r.feed.Fill() && decided {
-			continue
-		}
-		l.queue = append(l.queue, e)
+	}
+	if len(events) == 0 {
+		return
+	}
+	for _, e := range events {
 		r.held += e.held()
-		if len(l.queue) == 1 {
-			r.open(l, now)
-		}
 	}
+	l := r.lanes[s.key]
+	if l != nil {
+		l.queue = append(l.queue, events...)
+		return
+	}
+	// A copy: one lane that waits must not keep the whole batch in memory.
+	r.open(&lane{key: s.key, id: s.id, queue: slices.Clone(events)}, now)
+}
+
+// done says that an event was decided before: it is below the position where
+// this epoch began, or was delivered before a restart.
+func (r *run) done(id header.SessionID, seq uint64) bool {
+	return seq < r.feed.Start() || r.marks.delivered(id, seq)
+}
+
+// untilRewind is what a fill sends of a stretch: the letters that are decided.
+// After a rewind the log's feed brings the others again, in order.
+func (r *run) untilRewind(s *stretch) []event {
+	n := 0
+	for n < len(s.events) && r.done(s.id, s.events[n].seq) {
+		n++
+	}
+	if n < len(s.events) && r.left == 0 {
+		r.left = s.events[n].seq
+	}
+	return s.events[:n]
 }
 
 // open enters a lane that has its first event.
 func (r *run) open(l *lane, now time.Time) {
-	l.key = laneKey{strings.Clone(l.key.project), strings.Clone(l.key.session)}
 	r.lanes[l.key] = l
 	heap.Push(&r.byFirst, l)
 	if r.troubles.restore(l); l.failures > 0 {

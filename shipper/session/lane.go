@@ -2,7 +2,6 @@ package session
 
 import (
 	"container/heap"
-	"strings"
 	"time"
 
 	"forebay/shipper"
@@ -65,39 +64,35 @@ type lane struct {
 	reason  string // why
 }
 
-// newEvents copies a batch of the feed out of the memory of its blocks, which
-// a single waiting event would otherwise keep alive as a whole.
-func newEvents(b *shipper.Batch) []event {
-	events := make([]event, len(b.Events))
-	var last *origin
-	var block []byte // for the events of one session that stand together
-	for i := range b.Events {
-		e := &b.Events[i]
-		if i == 0 || e.Session != b.Events[i-1].Session {
-			block = make([]byte, 0, together(b.Events[i:]))
-		}
-		block = append(block, e.Raw...)
-		raw := block[len(block)-len(e.Raw) : len(block) : len(block)]
-		o := origin{logID: e.LogID, receivedAt: e.ReceivedAt, sdkVersion: e.SDKVersion, appID: e.AppID}
-		if last == nil || *last != o {
-			o.sdkVersion, o.appID = strings.Clone(o.sdkVersion), strings.Clone(o.appID)
-			last = &o
-		}
-		events[i] = event{seq: e.Seq, raw: raw, origin: last}
-	}
-	return events
+// stretch is consecutive events of one session.
+type stretch struct {
+	key    laneKey
+	id     header.SessionID
+	events []event
 }
 
-// together is how many bytes the leading events of one session have.
-func together(events []shipper.Event) int {
-	n := 0
-	for i := range events {
-		if events[i].Session != events[0].Session {
-			break
+// newStretches sorts the events of a batch, which may be reused afterwards.
+func newStretches(b *shipper.Batch) []stretch {
+	var all []stretch
+	var from *origin
+	events := make([]event, len(b.Events))
+	for i, first := 0, 0; i < len(b.Events); i++ {
+		e := &b.Events[i]
+		o := origin{logID: e.LogID, receivedAt: e.ReceivedAt, sdkVersion: e.SDKVersion, appID: e.AppID}
+		if from == nil || *from != o {
+			from = &o
 		}
-		n += len(events[i].Raw)
+		events[i] = event{seq: e.Seq, raw: e.Raw, origin: from}
+		if i+1 < len(b.Events) && b.Events[i+1].Session == e.Session && b.Events[i+1].Project == e.Project {
+			continue
+		}
+		all = append(all, stretch{
+			key: laneKey{e.Project, e.Session}, id: header.NewSessionID(e.Project, e.Session),
+			events: events[first : i+1 : i+1],
+		})
+		first = i + 1
 	}
-	return n
+	return all
 }
 
 func (e event) held() int64 { return int64(len(e.raw)) + eventOverhead }

@@ -7,6 +7,7 @@ import (
 
 	"forebay/shipper"
 	"forebay/shipper/session/header"
+	"forebay/wal"
 )
 
 const (
@@ -67,12 +68,13 @@ type run struct {
 	finalSaved bool
 }
 
-// batch is what the reader hands over: events of the feed, copied, or the
+// batch is what the reader hands over: a batch of the feed, sorted, or the
 // error that ends it.
 type batch struct {
-	*shipper.Batch
-	events []event
-	err    error
+	last      uint64 // seq
+	stretches []stretch
+	lost      []wal.Gap
+	err       error
 }
 
 // job is one request to be sent, result what became of it.
@@ -165,10 +167,13 @@ func (r *run) ship(ctx context.Context) error {
 }
 
 func (r *run) read(ctx context.Context) {
+	r.feed.Detach()
 	for {
 		var next batch
-		if next.Batch, next.err = r.feed.Next(ctx); next.err == nil {
-			next.events = newEvents(next.Batch)
+		b, err := r.feed.Next(ctx)
+		if next.err = err; err == nil {
+			next.last, next.stretches, next.lost = b.Last, newStretches(b), b.Lost
+			r.feed.Reuse(b)
 		}
 		select {
 		case r.batches <- next:

@@ -26,6 +26,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Version is the record version that [Append] writes.
@@ -93,29 +94,43 @@ func appendString(dst []byte, s string) []byte {
 // copies. It returns a [*VersionError] for a newer record and an error wrapping
 // [ErrMalformed] for anything else that is not exactly one record.
 func Decode(src []byte) (Batch, error) {
+	var b Batch
+	if err := b.Decode(src); err != nil {
+		return Batch{}, err
+	}
+	return b, nil
+}
+
+// Decode is [Decode] into b, for one who reads many records: it writes over
+// b.Events, and keeps those strings of b that are the same. After an error b
+// holds nothing of use.
+func (b *Batch) Decode(src []byte) error {
 	if len(src) == 0 {
-		return Batch{}, fmt.Errorf("%w: empty", ErrMalformed)
+		return fmt.Errorf("%w: empty", ErrMalformed)
 	}
 	if src[0] != Version {
 		if src[0] == 0 {
-			return Batch{}, fmt.Errorf("%w: version 0", ErrMalformed)
+			return fmt.Errorf("%w: version 0", ErrMalformed)
 		}
-		return Batch{}, &VersionError{Version: src[0]}
+		return &VersionError{Version: src[0]}
 	}
 	d := decoder{rest: src[1:]}
-	b := Batch{
-		Project:    string(d.bytes("project")),
-		SDKVersion: string(d.bytes("SDK version")),
-		AppID:      string(d.bytes("app ID")),
-	}
-	b.Events = d.events()
+	b.Project = same(b.Project, d.bytes("project"))
+	b.SDKVersion = same(b.SDKVersion, d.bytes("SDK version"))
+	b.AppID = same(b.AppID, d.bytes("app ID"))
+	b.Events = d.events(b.Events[:0])
 	if d.err == nil && len(d.rest) > 0 {
 		d.fail("%d bytes after the last event", len(d.rest))
 	}
-	if d.err != nil {
-		return Batch{}, d.err
+	return d.err
+}
+
+// same is text as a string: old, if that is the same.
+func same(old string, text []byte) string {
+	if old == string(text) {
+		return old
 	}
-	return b, nil
+	return string(text)
 }
 
 // decoder consumes a record; after the first error it yields nothing more.
@@ -124,31 +139,32 @@ type decoder struct {
 	err  error
 }
 
-func (d *decoder) events() []Event {
+// events decodes the events behind those of into.
+func (d *decoder) events(into []Event) []Event {
 	count := d.uvarint("event count")
 	if d.err != nil || count == 0 {
-		return nil
+		return into
 	}
 	if count > uint64(len(d.rest)/minEventBytes) {
 		d.fail("%d events in %d bytes", count, len(d.rest))
 		return nil
 	}
-	events := make([]Event, count)
+	into = slices.Grow(into, int(count))
 	session := ""
-	for i := range events {
+	for i := range count {
 		size := d.uvarint("session length")
 		switch {
 		case size > 0:
-			session = string(d.take(size-1, "session"))
+			session = same(session, d.take(size-1, "session"))
 		case i == 0 && d.err == nil:
 			d.fail("the first event has no session")
 		}
-		events[i] = Event{Session: session, Raw: d.bytes("event")}
+		into = append(into, Event{Session: session, Raw: d.bytes("event")})
 		if d.err != nil {
 			return nil
 		}
 	}
-	return events
+	return into
 }
 
 func (d *decoder) bytes(what string) []byte {

@@ -47,6 +47,25 @@ func TestDecodeReturnsWhatWasAppended(t *testing.T) {
 	})
 }
 
+// TestDecodeIntoUsedBatch reads one record after another into the same batch.
+func TestDecodeIntoUsedBatch(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var got record.Batch
+		for range rapid.IntRange(1, 5).Draw(t, "records") {
+			want := batches().Draw(t, "batch")
+			if err := got.Decode(record.Append(nil, &want)); err != nil {
+				t.Fatal(err)
+			}
+			if len(want.Events) == 0 {
+				want.Events = got.Events[:0]
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Fatalf("got %#v, want %#v", got, want)
+			}
+		}
+	})
+}
+
 func TestDecodeAliasesTheSource(t *testing.T) {
 	src := record.Append(nil, &record.Batch{Events: []record.Event{{Session: "s", Raw: []byte("abc")}}})
 	b, err := record.Decode(src)
