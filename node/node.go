@@ -43,6 +43,7 @@ type Node struct {
 	built   time.Time
 	started time.Time
 	logger  *slog.Logger
+	tail    *logTail
 
 	clockDoubted atomic.Bool
 	logID        atomic.Pointer[string] // once it is known
@@ -65,6 +66,7 @@ type Node struct {
 	disk    *diskKeeper
 	ledger  *ledger
 	health  *health
+	history *history
 	metrics *metrics
 
 	ingest        *router.Server
@@ -98,8 +100,8 @@ func newNode(cfg config.Config, o Options) *Node {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{cfg: cfg, version: o.Version, built: o.Built, started: time.Now().UTC()}
-	n.logger = n.newLogger(o.Logger)
+	n := &Node{cfg: cfg, version: o.Version, built: o.Built, started: time.Now().UTC(), tail: newLogTail()}
+	n.logger = n.newLogger(n.tail.beside(o.Logger.Handler()))
 	n.metrics = newMetrics(n)
 	n.stopping, n.endStreams = context.WithCancel(context.Background())
 	return n
@@ -126,7 +128,7 @@ func (n *Node) Run(ctx context.Context) error {
 	for _, actor := range []func(context.Context){
 		func(ctx context.Context) { _ = n.source.Run(ctx, n.keys) }, // returns nil, at the end of ctx
 		func(ctx context.Context) { _ = n.cursors.Run(ctx) },        // likewise
-		n.disk.run, n.ledger.run, n.health.run, n.rebuildWindow, n.noteDurable,
+		n.disk.run, n.ledger.run, n.health.run, n.history.run, n.rebuildWindow, n.noteDurable,
 	} {
 		behind.Go(func() { actor(background) })
 	}
@@ -255,6 +257,6 @@ func (n *Node) noteDurable(ctx context.Context) {
 func (n *Node) handler(token string) http.Handler {
 	return admin.NewHandler(admin.Options{
 		Node: n, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors,
-		Metrics: n.metrics.handler(), Token: token, Drops: n.router, Stopping: n.stopping, Logger: n.logger,
+		Metrics: n.metrics.handler(), Token: token, Drops: n.router, Lines: n.tail, Stopping: n.stopping, Logger: n.logger,
 	})
 }

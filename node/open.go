@@ -182,6 +182,7 @@ func (n *Node) openRouter() error {
 	}
 	n.disk.keep(time.Now())
 	n.health = newHealth(n)
+	n.history = &history{node: n}
 	n.ingest, err = router.Listen(router.ServerOptions{
 		Addr: n.cfg.Ingest.Listen, Handler: n.router,
 		CertFile: n.cfg.Ingest.TLS.CertFile, KeyFile: n.cfg.Ingest.TLS.KeyFile,

@@ -47,6 +47,9 @@ func (s *Stopped) Checks() []admin.Check {
 	return []admin.Check{{Name: "accept", Reason: "the node is stopped"}}
 }
 
+// History implements admin.Node: nothing is measured.
+func (s *Stopped) History() admin.History { return admin.History{Points: []admin.Sample{}} }
+
 // Status implements admin.Node, as far as a stopped node has one.
 func (s *Stopped) Status() admin.Status {
 	n := s.node

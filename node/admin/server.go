@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +27,8 @@ type Node interface {
 	Status() Status
 	// Checks are the health checks alone, cheap enough for every second.
 	Checks() []Check
+	// History is what was measured over the last hour, oldest first.
+	History() History
 }
 
 // Options are what the API stands on.
@@ -39,6 +40,7 @@ type Options struct {
 	Metrics  http.Handler    // nil: no /metrics
 	Token    string          // empty: only for loopback and Unix sockets
 	Drops    Drops           // nil: the node is stopped
+	Lines    LogTail         // the node's own log; nil: the node is stopped
 	Stopping context.Context // when it ends, so do streams; nil: they do not
 	Logger   *slog.Logger
 }
@@ -62,6 +64,9 @@ func NewHandler(o Options) http.Handler {
 		r.Handler(http.MethodGet, "/metrics", o.Metrics)
 	}
 	r.GET("/admin/v1/status", a.guard(a.status))
+	r.GET("/admin/v1/history", a.guard(a.history))
+	r.GET("/admin/v1/live", a.streams(a.live))
+	r.GET("/admin/v1/log", a.logLines)
 	r.GET("/admin/v1/cursors", a.guard(a.cursors))
 	r.GET("/admin/v1/cursors/:name", a.guard(a.cursor))
 	r.POST("/admin/v1/cursors/:name/pause", a.guard(a.pause))
@@ -82,7 +87,7 @@ func NewHandler(o Options) http.Handler {
 	r.NotFound = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusNotFound, Problem{Error: "no such path: see the admin API in OPERATING.md"})
 	})
-	return r
+	return protect(r)
 }
 
 type api struct {
@@ -153,7 +158,7 @@ func reply(w http.ResponseWriter, status int, v any) {
 func (a *api) admit(r *http.Request) error {
 	if a.Token != "" {
 		got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok || subtle.ConstantTimeCompare([]byte(got), []byte(a.Token)) != 1 {
+		if !ok || !sameToken(got, a.Token) {
 			return refuse(http.StatusUnauthorized, "this node wants a token: set FOREBAY_ADMIN_TOKEN_FILE or --token-file")
 		}
 	} else if !localPeer(r.RemoteAddr) {
@@ -161,6 +166,9 @@ func (a *api) admit(r *http.Request) error {
 	}
 	if !plainHost(r.Host) && a.Token == "" {
 		return refuse(http.StatusForbidden, "the Host header %q is neither an address nor localhost", r.Host)
+	}
+	if fromElsewhere(r) {
+		return refuse(http.StatusForbidden, "requests for pages of another origin are refused")
 	}
 	if origin := r.Header.Get("Origin"); origin != "" {
 		u, err := url.Parse(origin)
