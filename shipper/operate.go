@@ -104,7 +104,7 @@ func (c *Cursor) Rewind(ctx context.Context, cmd Command, to uint64) (Moved, err
 		}
 		return c.move("rewind", cmd, &m, func(p *position) {
 			p.Replay = max(from.Replay, from.Next-1)
-			p.Skipped = cutFrom(p.Skipped, to)
+			p.Skipped, p.DiscardedSeqs = cutFrom(p.Skipped, to), cutFrom(p.DiscardedSeqs, to)
 			p.Next = to
 		})
 	})
@@ -206,7 +206,7 @@ func (c *Cursor) move(verb string, cmd Command, m *Moved, change func(*position)
 	before := c.position()
 	after := before
 	after.Undo = &rewound{
-		Next: before.Next, Replay: before.Replay, Skipped: before.Skipped,
+		Next: before.Next, Replay: before.Replay, Skipped: before.Skipped, DiscardedSeqs: before.DiscardedSeqs,
 		Skip: verb == "skip", At: time.Now().UTC(),
 	}
 	change(&after)

@@ -44,17 +44,19 @@ type position struct {
 	Expired []Range  `json:"expired,omitempty"` // gone by retention before this cursor came
 	Skipped []Range  `json:"skipped,omitempty"` // passed over by an operator
 
-	Discarded uint64 `json:"discarded,omitempty"` // dead letters that operators removed
+	Discarded     uint64  `json:"discarded,omitempty"`      // dead letters that operators removed
+	DiscardedSeqs []Range `json:"discarded_seqs,omitempty"` // of these, the seqs, unless a rewind brings them again
 }
 
 // rewound is where a cursor stood before its last rewind or skip.
 type rewound struct {
-	Next    uint64    `json:"next"`
-	To      uint64    `json:"to"` // where it went
-	Replay  uint64    `json:"replay,omitempty"`
-	Skipped []Range   `json:"skipped,omitempty"`
-	Skip    bool      `json:"skip,omitempty"` // it was a skip
-	At      time.Time `json:"at"`
+	Next          uint64    `json:"next"`
+	To            uint64    `json:"to"` // where it went
+	Replay        uint64    `json:"replay,omitempty"`
+	Skipped       []Range   `json:"skipped,omitempty"`
+	DiscardedSeqs []Range   `json:"discarded_seqs,omitempty"`
+	Skip          bool      `json:"skip,omitempty"` // it was a skip
+	At            time.Time `json:"at"`
 }
 
 // cameTo tells whether the last move brought it to seq to, and it has not gone
@@ -75,11 +77,8 @@ func (p *position) undo(u *rewound) {
 		p.Next, p.Skipped = u.Next, u.Skipped
 	} else {
 		p.Next = max(u.Next, at)
-		for _, r := range u.Skipped {
-			if r.Last >= at {
-				p.Skipped = addRange(p.Skipped, Range{max(r.First, at), r.Last})
-			}
-		}
+		p.Skipped = addFrom(p.Skipped, u.Skipped, at)
+		p.DiscardedSeqs = addFrom(p.DiscardedSeqs, u.DiscardedSeqs, at)
 	}
 	if p.Replay < p.Next {
 		p.Replay = 0
@@ -140,6 +139,16 @@ func cutFrom(ranges []Range, seq uint64) []Range {
 		}
 	}
 	return out
+}
+
+// addFrom puts what of more lies at or above seq into the ranges.
+func addFrom(ranges, more []Range, seq uint64) []Range {
+	for _, r := range more {
+		if r.Last >= seq {
+			ranges = addRange(ranges, Range{max(r.First, seq), r.Last})
+		}
+	}
+	return ranges
 }
 
 func joinNearest(ranges []Range) []Range {

@@ -102,7 +102,12 @@ func (c *Cursor) Discard(cmd Command, f DeadFilter) (int, error) {
 				seqs[i] = d.Seq
 			}
 			return c.changeDead(nil, seqs, func(dead []Write) error {
-				return c.saveLocked(func(p *position) { p.Discarded += uint64(len(some)) }, append(dead, trail...)...)
+				return c.saveLocked(func(p *position) {
+					p.Discarded += uint64(len(some))
+					for _, seq := range seqs {
+						p.DiscardedSeqs = addRange(p.DiscardedSeqs, Range{seq, seq})
+					}
+				}, append(dead, trail...)...)
 			})
 		})
 }

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -327,17 +328,18 @@ func parseHeader(p []byte) (Header, error) {
 	return h, nil
 }
 
-// parseDigests reads the digests of a header that parseHeader accepted.
-func parseDigests(h *Header, p []byte) []uint64 {
+// parseDigests reads the digests of a header that parseHeader accepted into dst,
+// if that has the room.
+func parseDigests(dst []uint64, h *Header, p []byte) []uint64 {
 	if h.DigestCount == 0 {
 		return nil
 	}
 	mask64 := uint64(h.Mask)<<32 | uint64(h.Mask)
-	digests := make([]uint64, h.DigestCount)
-	for i := range digests {
-		digests[i] = binary.LittleEndian.Uint64(p[offDigests+digestSize*i:]) ^ mask64
+	dst = slices.Grow(dst[:0], h.DigestCount)[:h.DigestCount]
+	for i := range dst {
+		dst[i] = binary.LittleEndian.Uint64(p[offDigests+digestSize*i:]) ^ mask64
 	}
-	return digests
+	return dst
 }
 
 // checkPayload reports whether stored is the payload that the header promises.

@@ -36,6 +36,20 @@ func (l *Log) Digests(ctx context.Context, from uint64, fn func(Header, []uint64
 }
 
 func (l *Log) segmentDigests(ctx context.Context, s *segment, from, end uint64, fn func(Header, []uint64) error) error {
+	return l.eachHeader(ctx, s, func(b *rawBlock) error {
+		switch {
+		case b.FirstSeq > end:
+			return io.EOF
+		case b.LastSeq() < from:
+			return nil
+		}
+		return fn(b.Header, parseDigests(nil, &b.Header, b.head))
+	})
+}
+
+// eachHeader calls fn for the blocks of a segment in order, with their headers
+// alone. It ends with fn's error; io.EOF is none.
+func (l *Log) eachHeader(ctx context.Context, s *segment, fn func(*rawBlock) error) error {
 	size, _ := l.extent(s)
 	if size == 0 {
 		return nil
@@ -52,16 +66,13 @@ func (l *Log) segmentDigests(ctx context.Context, s *segment, from, end uint64, 
 			return err
 		}
 		b, _, err := scan.next()
-		if err == io.EOF || err == nil && b.FirstSeq > end {
+		if err == nil {
+			err = fn(&b)
+		}
+		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
-			return err
-		}
-		if b.LastSeq() < from {
-			continue
-		}
-		if err := fn(b.Header, parseDigests(&b.Header, b.head)); err != nil {
 			return err
 		}
 	}

@@ -98,7 +98,7 @@ func scanAll(t *testing.T, text []byte, headers bool) {
 		}
 		covered, lastSeq = b.end, b.LastSeq()
 		if headers {
-			parseDigests(&b.Header, b.head)
+			parseDigests(nil, &b.Header, b.head)
 			continue
 		}
 		block, err := b.decode(nil, &d, "fuzz")
@@ -137,7 +137,7 @@ func FuzzHeader(f *testing.F) {
 		if h.LastSeq() < h.FirstSeq || h.StoredSize > h.RawSize || h.RawSize > maxPayloadSize || h.HeaderSize != len(p) {
 			t.Fatalf("accepted %+v", h)
 		}
-		parseDigests(&h, p)
+		parseDigests(nil, &h, p)
 	})
 }
 

@@ -258,7 +258,7 @@ func (b *rawBlock) decode(dst []byte, d *decompressor, file string) (*Block, err
 	}
 	return &Block{
 		Header:  b.Header,
-		Digests: parseDigests(&b.Header, b.head),
+		Digests: parseDigests(nil, &b.Header, b.head),
 		File:    file,
 		Offset:  b.offset,
 		payload: raw,

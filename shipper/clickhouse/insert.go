@@ -59,39 +59,6 @@ func undialled(err error) bool {
 	return errors.As(err, &op) && op.Op == "dial"
 }
 
-// slack widens the bounds in time of a read, in seconds. They only spare the
-// server other parts, and an exact one does too much: compared with a
-// DateTime, ClickHouse 26.7 prunes parts of DateTime64 by whole seconds, and
-// loses rows of the last one.
-const slack = 2
-
-// present reads which seqs of the block's range are in the table. It waits
-// for nothing: see running.
-func (c *server) present(ctx context.Context, b *block) (map[uint64]bool, error) {
-	from, until := b.received[0], b.received[0]
-	for _, ms := range b.received {
-		from, until = min(from, ms), max(until, ms)
-	}
-	query := "SELECT toUInt64(uniqExact(seq)), groupUniqArray(toUInt64(assumeNotNull(seq))) FROM " + c.table.name +
-		" WHERE log_id = " + quoteText(b.logID) +
-		" AND seq >= " + number(b.seqs[0]) + " AND seq <= " + number(b.seqs[len(b.seqs)-1]) +
-		" AND received_at >= toDateTime(" + number(uint64(floorSeconds(from)-slack)) + ")" +
-		" AND received_at <= toDateTime(" + number(uint64(floorSeconds(until)+slack)) + ")"
-	var count uint64
-	var seqs []uint64
-	if err := c.queryRow(ctx, query, &count, &seqs); err != nil {
-		return nil, err
-	}
-	have := make(map[uint64]bool, len(seqs))
-	for _, seq := range seqs {
-		have[seq] = true
-	}
-	if uint64(len(have)) != count {
-		return nil, errors.New(c.addr + ": read: the answer is not whole")
-	}
-	return have, nil
-}
-
 // running tells whether the server still works on an insert of the token, or
 // of one of its repairs.
 func (c *server) running(ctx context.Context, token string) (bool, error) {

@@ -151,13 +151,13 @@ func (d *delivery) missing(ctx context.Context, plan shipper.Plan, b *block, row
 		if err != nil {
 			return nil, err
 		}
-		var have map[uint64]bool
+		var have presence
 		if err = srv.idle(ctx, plan.Token); err == nil {
-			have, err = srv.present(ctx, b)
+			have, err = srv.present(ctx, b.span())
 		}
 		if err == nil {
 			return slices.DeleteFunc(slices.Clone(rows), func(row int) bool {
-				return have[b.seqs[row]] || slices.Contains(d.buried, b.seqs[row])
+				return have.seqs[b.seqs[row]] || slices.Contains(d.buried, b.seqs[row])
 			}), nil
 		}
 		var answered *serverError
