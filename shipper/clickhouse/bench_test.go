@@ -50,7 +50,7 @@ func fill(tb testing.TB, log *wal.Log, n int) {
 // both rates, and the median of their ratios: both need the same two or more
 // processors as the server, so a busy machine sways each.
 func BenchmarkLogToTable(b *testing.B) {
-	const rows, batch = 500_000, 50_000
+	const rows, batch = 1_000_000, 50_000
 	for name, start := range map[string]func() (oracle, Options){
 		"18.16 native": func() (oracle, Options) { return startOld(b) },
 		"current http": func() (oracle, Options) { return startEngine(b) },

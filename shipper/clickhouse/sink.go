@@ -94,6 +94,7 @@ func (s *Sink) read(ctx context.Context, feed *shipper.Feed, next uint64, blocks
 				return ctx.Err()
 			}
 		}
+		feed.Reuse(batch)
 	}
 }
 
