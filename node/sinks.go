@@ -79,17 +79,22 @@ func clickhouseReplicated(c config.Replicated) *clickhouse.Replicated {
 var sessionFlush = shipper.Flush{Rows: 4096, Bytes: 4 << 20}
 
 func (n *Node) addSession() error {
-	c := n.cfg.Shippers.Session
-	sink, err := session.New(session.Options{
-		URL: c.URL, TokenFile: c.TokenFile, CAFile: c.CAFile, Gzip: c.Gzip, Lanes: c.Lanes, ParkedMaxAge: c.Parked.MaxAge,
-		Logger: n.logger.With("part", sessionCursor),
-	})
+	o := sessionOptions(n.cfg)
+	o.Logger = n.logger.With("part", sessionCursor)
+	sink, err := session.New(o)
 	if err != nil {
 		return fmt.Errorf("shippers.session: %w", err)
 	}
 	n.session = sink
 	_, err = n.cursors.Add(sessionCursor, sink, sessionFlush)
 	return err
+}
+
+func sessionOptions(cfg config.Config) session.Options {
+	c := cfg.Shippers.Session
+	return session.Options{
+		URL: c.URL, TokenFile: c.TokenFile, CAFile: c.CAFile, Gzip: c.Gzip, Lanes: c.Lanes, ParkedMaxAge: c.Parked.MaxAge,
+	}
 }
 
 func (n *Node) addArchive() error {

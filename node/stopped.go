@@ -72,6 +72,11 @@ func (s *Stopped) Status() admin.Status {
 	return st
 }
 
+// Trace implements admin.Node. Its destinations are asked, too.
+func (s *Stopped) Trace(ctx context.Context, q admin.TraceQuery) (admin.Trace, error) {
+	return s.node.Trace(ctx, q)
+}
+
 // openStoppedCursors makes the cursors without their sinks: nothing is
 // delivered.
 func (n *Node) openStoppedCursors() (err error) {

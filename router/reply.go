@@ -28,6 +28,7 @@ type verdict struct {
 type eventOutcome struct {
 	refusal event.Refusal
 	seq     uint64
+	digest  uint64 // of its idempotency key, dedupe.NoKey without one
 }
 
 // receipt is the reply to a strict sender whose request was decoded.

@@ -35,7 +35,11 @@ func (r *Router) begin(p *passage, batch *event.Batch) {
 		Project: p.key.Project, SDKVersion: string(batch.SDKVersion), AppID: string(batch.AppID), Events: p.batch.Events[:0],
 	}
 	for i := range batch.Events {
-		p.verdict.events = append(p.verdict.events, eventOutcome{refusal: batch.Events[i].Refusal})
+		digest := dedupe.NoKey
+		if key := batch.Events[i].IdempotencyKey; key != nil {
+			digest = r.hasher.Digest(p.key.Project, alias(key))
+		}
+		p.verdict.events = append(p.verdict.events, eventOutcome{refusal: batch.Events[i].Refusal, digest: digest})
 	}
 }
 
@@ -48,13 +52,9 @@ func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) 
 // whose key another request holds right now is left out: that request decides.
 func (r *Router) reserve(p *passage, batch *event.Batch) *dedupe.Reservation {
 	for i := range batch.Events {
-		if e := &batch.Events[i]; !p.verdict.events[i].refusal.Refused() {
-			digest := dedupe.NoKey
-			if e.IdempotencyKey != nil {
-				digest = r.hasher.Digest(p.key.Project, alias(e.IdempotencyKey))
-			}
+		if e := &p.verdict.events[i]; !e.refusal.Refused() {
 			p.live = append(p.live, i)
-			p.digests = append(p.digests, digest)
+			p.digests = append(p.digests, e.digest)
 		}
 	}
 	return r.window.Reserve(p.digests)
@@ -149,7 +149,9 @@ func (r *Router) settle(p *passage) {
 		if refusal.Reason == event.Storage {
 			failure = refusal.Rule
 		}
-		r.tap.add(newDrop(time.Now(), p, refusal))
+		d := newDrop(time.Now(), p, refusal)
+		d.KeyDigest = v.events[i].digest
+		r.tap.add(d)
 	}
 	v.accepted = o.accepted
 	p.stage = stageDone

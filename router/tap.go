@@ -19,6 +19,10 @@ type Drop struct {
 	Rule       string    `json:"rule,omitempty"`
 	SDKVersion string    `json:"sdk_version,omitempty"`
 	AppID      string    `json:"app_id,omitempty"`
+
+	// KeyDigest is the log's digest of the event's idempotency key, by which
+	// an event is traced; 0 without one, and for requests dropped whole.
+	KeyDigest uint64 `json:"-"`
 }
 
 const (

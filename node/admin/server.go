@@ -29,6 +29,8 @@ type Node interface {
 	Checks() []Check
 	// History is what was measured over the last hour, oldest first.
 	History() History
+	// Trace follows one event.
+	Trace(context.Context, TraceQuery) (Trace, error)
 }
 
 // Options are what the API stands on.
@@ -82,6 +84,7 @@ func NewHandler(o Options) http.Handler {
 	r.GET("/admin/v1/wal/segments", a.guard(a.segments))
 	r.GET("/admin/v1/wal/verify", a.guard(a.verify))
 	r.GET("/admin/v1/wal/events", a.events)
+	r.GET("/admin/v1/trace", a.guard(a.trace))
 	r.GET("/admin/v1/drops", a.drops)
 	r.GET("/admin/v1/drops/stream", a.streams(a.streamDrops))
 	r.NotFound = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

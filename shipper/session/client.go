@@ -91,7 +91,7 @@ func (c *client) post(ctx context.Context, r request) answer {
 		}
 		h["Content-Encoding"] = []string{"gzip"}
 	}
-	res, err := c.do(ctx, http.MethodPost, h, body)
+	res, err := c.do(ctx, http.MethodPost, c.url, h, body)
 	if err != nil {
 		return failure(err, c.timeout)
 	}
@@ -119,7 +119,7 @@ func readAnswer(res *http.Response, hangUp context.CancelFunc) []byte {
 }
 
 // do sends a request with the token in force.
-func (c *client) do(ctx context.Context, method string, h http.Header, body []byte) (*http.Response, error) {
+func (c *client) do(ctx context.Context, method string, target *url.URL, h http.Header, body []byte) (*http.Response, error) {
 	authorization, err := c.token.authorization()
 	if err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func (c *client) do(ctx context.Context, method string, h http.Header, body []by
 	}
 	h["User-Agent"] = []string{"forebay"}
 	req := &http.Request{
-		Method: method, URL: c.url, Host: c.url.Host, Header: h,
+		Method: method, URL: target, Host: target.Host, Header: h,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
 	if body != nil {
@@ -139,7 +139,7 @@ func (c *client) do(ctx context.Context, method string, h http.Header, body []by
 	}
 	res, err := c.http.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", method, c.url, err)
+		return nil, fmt.Errorf("%s %s: %w", method, target, err)
 	}
 	return res, nil
 }
@@ -148,7 +148,7 @@ func (c *client) do(ctx context.Context, method string, h http.Header, body []by
 // refused. Services differ in what they say to a GET, but nearly all look at
 // the token first.
 func (c *client) probe(ctx context.Context) error {
-	res, err := c.do(ctx, http.MethodGet, http.Header{}, nil)
+	res, err := c.do(ctx, http.MethodGet, c.url, http.Header{}, nil)
 	if err != nil {
 		return err
 	}
