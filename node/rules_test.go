@@ -41,7 +41,7 @@ var libraries = map[string][]string{
 	"github.com/ClickHouse/clickhouse-go": {"shipper/clickhouse", "shipper/clickhouse/clickhousetest"},
 	"github.com/ClickHouse/ch-go":         {"shipper/clickhouse/clickhousetest/gateway"},
 	"github.com/ebitengine/purego":        {"shipper/clickhouse/clickhousetest/gateway"},
-	"github.com/julienschmidt/httprouter": {"router", "node/admin"},
+	"github.com/julienschmidt/httprouter": {"router", "router/routertest", "node/admin"},
 	"github.com/prometheus":               {"node"},
 	"github.com/spf13":                    {"cmd/..."},
 	"github.com/goccy/go-yaml":            {"node/config", "router/auth/file", anyTest},

@@ -1,16 +1,19 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"forebay/router/routertest"
 )
 
 // TestMain lets the test binary be `forebay`, for scripts and for tests that
 // kill it: whatever runs the command "forebay" runs this binary's main.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"forebay": main})
+	testscript.Main(m, map[string]func(){"forebay": main, "ceiling": ceiling})
 }
 
 func TestScripts(t *testing.T) {
@@ -32,4 +35,10 @@ func TestScripts(t *testing.T) {
 			"settled":   settledCmd,
 		},
 	})
+}
+
+// ceiling is the command "ceiling ADDR".
+func ceiling() {
+	fmt.Fprintln(os.Stderr, routertest.Ceiling(os.Args[1]))
+	os.Exit(1)
 }
