@@ -103,7 +103,13 @@ func (r benchRow) name() string {
 func (r benchRow) run(b *testing.B, table io.Writer) {
 	top := startCeiling(b, r.oneCore)
 	defer top.end()
-	node := startBenchNode(b, r.oneCore)
+	node := startBenchNode(b, r.oneCore, func(dir string) string {
+		return fmt.Sprintf("{clickhouse: {enabled: false}, session: {enabled: false}, archive: {enabled: true, dir: %q}}", dir)
+	})
+	// It would catch up while the ceiling has its turn.
+	if _, err := admin.NewClient(node.admin, "").Pause(context.Background(), "archive", admin.PauseRequest{}); err != nil {
+		b.Fatal(err)
+	}
 	defer node.end()
 	dial := dialBare
 	if r.http {
@@ -172,9 +178,9 @@ func startCeiling(b *testing.B, oneCore bool) *benchServer {
 	return s
 }
 
-// startBenchNode starts a node whose one cursor is paused: it would catch up
-// while the ceiling has its turn.
-func startBenchNode(b *testing.B, oneCore bool) *benchServer {
+// startBenchNode starts a node with the shippers that are returned for a
+// directory, in YAML.
+func startBenchNode(b *testing.B, oneCore bool, shippers func(dir string) string) *benchServer {
 	parent := os.Getenv("FOREBAY_BENCH_DIR")
 	if parent == "" {
 		parent = "."
@@ -200,15 +206,12 @@ log: {level: error}
 ingest: {listen: %q}
 admin: {listen: %q}
 keys: {source: file, file: {path: %q}}
-shippers: {clickhouse: {enabled: false}, session: {enabled: false}, archive: {enabled: true, dir: %q}}
-`, filepath.Join(dir, "data"), s.addr, s.admin, keys, filepath.Join(dir, "archive")), 0o600)
+shippers: %s
+`, filepath.Join(dir, "data"), s.addr, s.admin, keys, shippers(filepath.Join(dir, "archive"))), 0o600)
 	if err != nil {
 		b.Fatal(err)
 	}
 	s.start(b, oneCore, "forebay", "run", "--config", config)
-	if _, err := admin.NewClient(s.admin, "").Pause(context.Background(), "archive", admin.PauseRequest{}); err != nil {
-		b.Fatal(err)
-	}
 	return s
 }
 
@@ -296,20 +299,24 @@ func cpuTime(b *testing.B, pid int) time.Duration {
 }
 
 // peakMB is the most memory that the process has had resident.
-func (s *benchServer) peakMB(b *testing.B) float64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+func (s *benchServer) peakMB(b *testing.B) float64 { return memoryMB(b, s.cmd.Process.Pid, "VmHWM:") }
+
+// memoryMB is a figure in MB that Linux keeps of a process.
+func memoryMB(tb testing.TB, pid int, field string) float64 {
+	tb.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	for line := range strings.Lines(string(text)) {
-		if rest, found := strings.CutPrefix(line, "VmHWM:"); found {
+		if rest, found := strings.CutPrefix(line, field); found {
 			kb, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 64)
 			if err != nil {
-				b.Fatal(err)
+				tb.Fatal(err)
 			}
 			return kb / 1024
 		}
 	}
-	b.Fatal("/proc names no peak memory")
+	tb.Fatalf("/proc has no %s", field)
 	return 0
 }
