@@ -55,6 +55,7 @@ func ClickHouseOptions(cfg config.Config) clickhouse.Options {
 	return clickhouse.Options{
 		Addrs: c.Addrs, Protocol: c.Protocol, Database: c.Database, Table: c.Table,
 		Username: c.Username, PasswordFile: c.PasswordFile, TLS: clickhouseTLS(c.TLS), Compression: c.Compression,
+		DialTimeout: c.DialTimeout, ReadTimeout: c.ReadTimeout,
 		CreateTable: c.CreateTable, TTL: c.TTL, Cluster: c.Cluster, Replicated: clickhouseReplicated(c.Replicated),
 		NodeID: cfg.Node.ID,
 	}

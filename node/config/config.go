@@ -175,6 +175,8 @@ type ClickHouse struct {
 	PasswordFile string
 	Compression  string // lz4, zstd or none
 	TLS          ClientTLS
+	DialTimeout  time.Duration
+	ReadTimeout  time.Duration
 	CreateTable  bool
 	TTL          time.Duration
 	Cluster      string

@@ -216,6 +216,8 @@ func (v *validator) clickhouse(c ClickHouse) {
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		v.fail("shippers.clickhouse.tls.cert_file", "cert_file and key_file belong together; set both or none")
 	}
+	v.duration("shippers.clickhouse.dial_timeout", c.DialTimeout, 100*time.Millisecond, time.Minute)
+	v.duration("shippers.clickhouse.read_timeout", c.ReadTimeout, time.Second, time.Hour)
 	if c.TTL < 0 || c.TTL%time.Second != 0 {
 		v.fail("shippers.clickhouse.ttl", "expected 0 or whole seconds, such as 720h")
 	}
