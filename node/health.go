@@ -203,15 +203,6 @@ func keysCheck(s auth.SourceStats, age time.Duration, stale bool, maxStale time.
 	return good(name)
 }
 
-// ledger: does everything that came in have an outcome?
-func (h *health) ledger() admin.Check {
-	const name = "ledger"
-	if requests, events := h.node.router.Tally().Imbalance(); requests != 0 || events != 0 {
-		return bad(name, true, "this is a bug in forebay: keep the log and report it", "the ledger does not balance (requests %+d, events %+d)", requests, events)
-	}
-	return good(name)
-}
-
 // Checks implements admin.Node.
 func (n *Node) Checks() []admin.Check { return n.health.all() }
 
@@ -239,16 +230,4 @@ func (n *Node) Status() admin.Status {
 		s.Cursors = append(s.Cursors, c.Status())
 	}
 	return s
-}
-
-// snapshot is the ledger as operators see it.
-func (l *ledger) snapshot() admin.Ledger {
-	t := l.router.Tally()
-	requests, events := t.Imbalance()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return admin.Ledger{
-		Requests: t.Requests, Events: t.Events, Projects: t.Projects,
-		Uncertain: l.uncertain, Balanced: requests == 0 && events == 0,
-	}
 }

@@ -7,17 +7,25 @@ import (
 	"sync"
 	"time"
 
+	"forebay/node/admin"
 	"forebay/node/state"
 	"forebay/router"
+	"forebay/router/event"
 	"forebay/wal"
 )
 
 // ledgerKey is where the counts are saved, once a second while they change.
 const ledgerKey = "ledger/tally"
 
-// saveEvery is how often; after a crash, what was dropped in the last such
-// span may be missing from the counts.
+// saveEvery is how often.
 const saveEvery = time.Second
+
+// The ceiling is saved so far ahead of the counts: two seconds' worth at the
+// pace since the save before, within these bounds.
+const (
+	leastAhead = 100
+	mostAhead  = 1_000_000
+)
 
 // savedTally is the counts as they were saved.
 type savedTally struct {
@@ -25,6 +33,20 @@ type savedTally struct {
 	Skipped uint64       `json:"skipped_seqs"` // seqs that the log stepped over at its opens, since they were used elsewhere
 	Clean   bool         `json:"clean"`        // saved at a stop, with nothing in flight
 	At      time.Time    `json:"at"`
+
+	// No request and no event with a higher number was answered, see
+	// router.Ceiling.
+	CeilingRequests uint64 `json:"ceiling_requests"`
+	CeilingEvents   uint64 `json:"ceiling_events"`
+
+	Uncertain uncertainty `json:"uncertain"` // from crashes before
+}
+
+// uncertainty is how much more than what is counted may have been answered,
+// at most: by all crashes since the counts began.
+type uncertainty struct {
+	Requests uint64 `json:"requests"`
+	Events   uint64 `json:"events"` // dropped ones; accepted ones are in the log
 }
 
 // ledger carries the router's counts over restarts. `accepted` is the log's
@@ -32,15 +54,21 @@ type savedTally struct {
 // was saved last.
 type ledger struct {
 	router  *router.Router
+	ceiling *router.Ceiling
 	state   *state.Store
 	log     *wal.Log
 	logger  *slog.Logger
-	skipped uint64 // see savedTally
 
-	mu        sync.Mutex
-	uncertain uint64
-	saved     [4]uint64 // what the counts came to at the last save, see progress
-	err       error
+	skipped   uint64      // see savedTally
+	uncertain uncertainty // likewise
+	restored  router.Tally
+
+	saving sync.Mutex // one save at a time
+	last   savedTally // what was saved last
+	ahead  [2]uint64  // how far the ceiling was put ahead then: requests, events
+
+	mu  sync.Mutex
+	err error // of the last save
 }
 
 // restore gives the router what the process before had counted.
@@ -58,18 +86,42 @@ func (l *ledger) restore() error {
 		// Nothing is known of what came before. What comes now is, even if a
 		// crash comes within the first second: so the beginning is saved.
 		l.skipped = l.log.DurableSeq()
-		return l.write(l.router.Tally(), false)
+	} else {
+		s.settle(l.log.DurableSeq() - min(l.skipped, l.log.DurableSeq()))
+		l.uncertain = s.Uncertain
+		l.router.Restore(s.Tally)
 	}
-	if accepted := l.log.DurableSeq() - min(l.skipped, l.log.DurableSeq()); !s.Clean && accepted > s.Tally.Events.Accepted {
-		s.Tally.Events.Decoded += accepted - s.Tally.Events.Accepted
-		s.Tally.Events.Accepted = accepted
-		l.uncertain = s.Tally.Requests.InFlight + s.Tally.Events.InFlight
-	}
-	l.router.Restore(s.Tally)
-	return nil
+	l.restored = l.router.Tally()
+	return l.save(false)
 }
 
-// run saves the counts each second until ctx ends.
+// settle makes of the counts saved before a crash what is known now: the log
+// tells how many events it has accepted, the ceiling how much was answered at
+// most. Of events accepted after the save nobody knows the project.
+func (s *savedTally) settle(accepted uint64) {
+	if s.Clean {
+		return
+	}
+	r, e := s.Tally.Requests, s.Tally.Events
+	s.Uncertain.Requests += above(s.CeilingRequests, r.Received-r.InFlight)
+	s.Uncertain.Events += above(s.CeilingEvents, e.Decoded-e.InFlight)
+	if more := above(accepted, e.Accepted); more > 0 {
+		s.Tally.Events.Decoded += more
+		s.Tally.Events.Accepted = accepted
+		if s.Tally.Projects == nil {
+			s.Tally.Projects = map[string]router.ProjectTally{}
+		}
+		p := s.Tally.Projects[router.UnknownProject]
+		p.Events.Decoded += more
+		p.Events.Accepted += more
+		s.Tally.Projects[router.UnknownProject] = p
+	}
+}
+
+func above(a, b uint64) uint64 { return a - min(a, b) }
+
+// run saves the counts each second until ctx ends, and at once when an answer
+// waits for that.
 func (l *ledger) run(ctx context.Context) {
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
@@ -78,41 +130,49 @@ func (l *ledger) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			l.note(l.save(false))
+		case <-l.ceiling.Wanted():
 		}
+		l.note(l.save(false))
 	}
 }
 
-// save makes the counts durable if they have changed since the last time.
+// save makes the counts durable if they have changed since the last time, and
+// puts the ceiling above them.
 func (l *ledger) save(clean bool) error {
-	t := l.router.Tally()
-	mark := progress(t)
-	l.mu.Lock()
-	same := mark == l.saved && !clean
-	l.mu.Unlock()
-	if same {
+	l.saving.Lock()
+	defer l.saving.Unlock()
+	s := savedTally{Tally: l.router.Tally(), Skipped: l.skipped, Clean: clean, At: time.Now().UTC(), Uncertain: l.uncertain}
+	since := s.At.Sub(l.last.At)
+	ahead := [2]uint64{
+		distance(s.Tally.Requests.Received-l.last.Tally.Requests.Received, since),
+		distance(s.Tally.Events.Decoded-l.last.Tally.Events.Decoded, since),
+	}
+	if progress(s.Tally) == progress(l.last.Tally) && ahead == l.ahead && !clean && !l.ceiling.Overdue() && !l.last.At.IsZero() {
 		return nil
 	}
-	if err := l.write(t, clean); err != nil {
-		return err
+	s.CeilingRequests, s.CeilingEvents = s.Tally.Requests.Received+ahead[0], s.Tally.Events.Decoded+ahead[1]
+	requests, events := l.ceiling.Get()
+	if !l.ceiling.Overdue() { // a lower one holds before it is saved
+		l.ceiling.Set(min(requests, s.CeilingRequests), min(events, s.CeilingEvents))
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.saved = mark
+	if err := l.state.SaveJSON(ledgerKey, s); err != nil {
+		return fmt.Errorf("save the ledger: %w", err)
+	}
+	l.last, l.ahead = s, ahead
+	l.ceiling.Set(s.CeilingRequests, s.CeilingEvents)
 	return nil
+}
+
+// distance is how far ahead of a count its ceiling is put, after so many more
+// in so long.
+func distance(more uint64, since time.Duration) uint64 {
+	perSecond := float64(more) / max(since, time.Millisecond).Seconds()
+	return uint64(min(max(2*perSecond, leastAhead), mostAhead))
 }
 
 // progress is another one whenever any count is.
 func progress(t router.Tally) [4]uint64 {
 	return [4]uint64{t.Requests.Received, t.Requests.InFlight, t.Events.Decoded, t.Events.InFlight}
-}
-
-func (l *ledger) write(t router.Tally, clean bool) error {
-	err := l.state.SaveJSON(ledgerKey, savedTally{Tally: t, Skipped: l.skipped, Clean: clean, At: time.Now().UTC()})
-	if err != nil {
-		return fmt.Errorf("save the ledger: %w", err)
-	}
-	return nil
 }
 
 func (l *ledger) note(err error) {
@@ -122,4 +182,63 @@ func (l *ledger) note(err error) {
 		l.logger.Error("counts cannot be saved", "err", err)
 	}
 	l.err = err
+}
+
+func (l *ledger) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// snapshot is the ledger as operators see it.
+func (l *ledger) snapshot() admin.Ledger {
+	t := l.router.Tally()
+	return admin.Ledger{
+		Requests: t.Requests, Events: t.Events, Projects: t.Projects,
+		Uncertain: l.uncertain.Requests + l.uncertain.Events, UncertainRequests: l.uncertain.Requests, UncertainEvents: l.uncertain.Events,
+		Balanced: l.imbalance(t) == "",
+	}
+}
+
+// imbalance says what does not add up, "" if all does: what came in and what
+// became of it, and what the front door saw stored and what the log did store.
+func (l *ledger) imbalance(t router.Tally) string {
+	if requests, events := t.Imbalance(); requests != 0 || events != 0 {
+		return fmt.Sprintf("requests %+d, events %+d", requests, events)
+	}
+	stored := l.log.Stats().Events + l.restored.Events.Accepted
+	most := l.router.Tally().Events
+	// What failed may have been stored all the same: nobody was told that it was.
+	failed := most.Dropped[event.Storage.String()] - l.restored.Events.Dropped[event.Storage.String()]
+	if stored < t.Events.Accepted || stored > most.Accepted+most.InFlight+failed {
+		return fmt.Sprintf("the log has stored %d events, the front door counts %d as accepted, %d in flight and %d failed", stored, most.Accepted, most.InFlight, failed)
+	}
+	return ""
+}
+
+// snapshot is the ledger of a node that does not run.
+func (s *savedTally) snapshot(durable uint64) admin.Ledger {
+	s.settle(durable - min(s.Skipped, durable))
+	requests, events := s.Tally.Imbalance()
+	return admin.Ledger{
+		Requests: s.Tally.Requests, Events: s.Tally.Events, Projects: s.Tally.Projects,
+		Uncertain: s.Uncertain.Requests + s.Uncertain.Events, UncertainRequests: s.Uncertain.Requests, UncertainEvents: s.Uncertain.Events,
+		Balanced: requests == 0 && events == 0,
+	}
+}
+
+// ledger: does everything that came in have an outcome?
+func (h *health) ledger() admin.Check {
+	const name, remedy = "ledger", "look at the disk of the state folder"
+	l := h.node.ledger
+	if off := l.imbalance(h.node.router.Tally()); off != "" {
+		return bad(name, true, "this is a bug in forebay: keep the log and report it", "the ledger does not balance (%s)", off)
+	}
+	if err := l.failure(); err != nil {
+		return bad(name, true, remedy, "%v: a crash would now leave out counts without a bound", err)
+	}
+	if l.ceiling.Overdue() {
+		return bad(name, true, remedy, "the counts could not be saved within a second: a crash would now leave out counts without a bound")
+	}
+	return good(name)
 }

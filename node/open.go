@@ -158,6 +158,7 @@ func (n *Node) openRouter() error {
 	if err != nil {
 		return err
 	}
+	ceiling := router.NewCeiling()
 	n.router, err = router.New(router.Options{
 		Log: n.gate, Keys: n.keys, Window: n.window, Hasher: dedupe.NewHasher(n.log.ID()),
 		Limiter:        ratelimit.New(ratelimit.Options{RequestsPerSecond: l.RequestsPerSecond, Burst: l.Burst}),
@@ -166,13 +167,14 @@ func (n *Node) openRouter() error {
 		Privacy:        checker,
 		TrustedProxies: proxies,
 		Now:            n.believedNow,
+		Ceiling:        ceiling,
 		OnReply:        n.metrics.replied,
 		Logger:         n.logger.With("part", "router"),
 	})
 	if err != nil {
 		return err
 	}
-	n.ledger = &ledger{router: n.router, state: n.state, log: n.log, logger: n.logger}
+	n.ledger = &ledger{router: n.router, ceiling: ceiling, state: n.state, log: n.log, logger: n.logger}
 	if err := n.ledger.restore(); err != nil {
 		return err
 	}

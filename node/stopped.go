@@ -64,7 +64,7 @@ func (s *Stopped) Status() admin.Status {
 	}
 	var saved savedTally
 	if found, err := n.state.LoadJSON(ledgerKey, &saved); err == nil && found {
-		st.Ledger = admin.Ledger{Requests: saved.Tally.Requests, Events: saved.Tally.Events, Projects: saved.Tally.Projects, Balanced: true}
+		st.Ledger = saved.snapshot(log.DurableSeq)
 	}
 	for _, c := range n.cursors.All() {
 		st.Cursors = append(st.Cursors, c.Status())

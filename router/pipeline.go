@@ -22,6 +22,8 @@ type passage struct {
 	stage   stage
 	verdict verdict
 
+	number, lastEvent uint64 // of the request and its last event, as they are counted
+
 	live    []int    // the events that nothing has refused yet, as indices of verdict.events
 	digests []uint64 // of their idempotency keys, dedupe.NoKey for those without
 	batch   record.Batch
@@ -40,7 +42,7 @@ const (
 // event is durable or dropped, and counted. Read it from top to bottom: each
 // step either passes the request on or ends it with a refusal.
 func (r *Router) ingest(p *passage) {
-	r.tally.received()
+	p.number = r.tally.received()
 
 	// Key: from the header or the query.
 	shown := r.findKey(p)

@@ -80,6 +80,9 @@ type Options struct {
 	// while the clock is not believed: then they are not. Default time.Now.
 	Now func() time.Time
 
+	// Ceiling, if set, holds replies back until it covers what they count for.
+	Ceiling *Ceiling
+
 	// OnReply, if set, is called after each POST with the time from its header
 	// to its reply, for a histogram. It must not block.
 	OnReply func(took time.Duration)
@@ -97,6 +100,7 @@ type Router struct {
 	hasher  dedupe.Hasher
 	logger  *slog.Logger
 	now     func() time.Time
+	ceiling *Ceiling
 	onReply func(time.Duration)
 
 	wireBytes      int
@@ -133,7 +137,7 @@ func New(opts Options) (*Router, error) {
 	}
 	r := &Router{
 		log: opts.Log, keys: opts.Keys, limiter: opts.Limiter, window: opts.Window, hasher: opts.Hasher,
-		logger: opts.Logger, now: opts.Now, onReply: opts.OnReply,
+		logger: opts.Logger, now: opts.Now, ceiling: opts.Ceiling, onReply: opts.OnReply,
 		wireBytes: opts.WireBytes, batchBytes: opts.Limits.BatchBytes, maxRequests: int64(opts.MaxRequests),
 		trustedProxies: opts.TrustedProxies,
 		headers:        newFixedHeaders(), replyOK: []byte(replyOK),
@@ -228,6 +232,7 @@ func (r *Router) post(w http.ResponseWriter, req *http.Request, format event.For
 	p := r.passages.Get().(*passage)
 	p.req, p.format, p.now = req, format, r.now()
 	r.contained(p)
+	r.ceiling.await(p.number, p.lastEvent)
 	r.reply(w, req, &p.verdict)
 	p.reset()
 	r.passages.Put(p)

@@ -29,7 +29,7 @@ func (r *Router) drop(p *passage, refusal event.Refusal, retryAfter time.Duratio
 // begin takes over the events of a decoded batch: from here on each has an
 // outcome of its own.
 func (r *Router) begin(p *passage, batch *event.Batch) {
-	r.tally.decoded(p.key.Project, len(batch.Events))
+	p.lastEvent = r.tally.decoded(p.key.Project, len(batch.Events))
 	p.stage = stageDecoded
 	p.batch = record.Batch{
 		Project: p.key.Project, SDKVersion: string(batch.SDKVersion), AppID: string(batch.AppID), Events: p.batch.Events[:0],

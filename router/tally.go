@@ -16,6 +16,10 @@ const MaxProjects = 1000
 // without a known key are counted under the empty name.
 const OtherProjects = "(other)"
 
+// UnknownProject is where events are counted that were accepted so shortly
+// before a crash that only their number is known.
+const UnknownProject = "(unknown)"
+
 // Requests counts requests. Received = InFlight + Decoded + Dropped, always:
 // each figure is counted where it happens, not derived from the others.
 type Requests struct {
@@ -97,12 +101,13 @@ func (t *tally) project(name string) *counts {
 	return c
 }
 
-// received counts a request that has arrived.
-func (t *tally) received() {
+// received counts a request that has arrived, and returns its number.
+func (t *tally) received() (number uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.all.received++
 	t.all.inFlight++
+	return t.all.received
 }
 
 // droppedRequest counts the outcome of a request that was not decoded.
@@ -114,8 +119,9 @@ func (t *tally) droppedRequest(project string, reason event.Reason) {
 	t.project(project).dropped[reason]++
 }
 
-// decoded counts a request whose body was taken apart into events.
-func (t *tally) decoded(project string, events int) {
+// decoded counts a request whose body was taken apart into events, and returns
+// the number of the last of them.
+func (t *tally) decoded(project string, events int) (number uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.all.inFlight--
@@ -124,6 +130,7 @@ func (t *tally) decoded(project string, events int) {
 		c.eventsDecoded += uint64(events)
 		c.eventsInFlight += uint64(events)
 	}
+	return t.all.eventsDecoded
 }
 
 // outcome is what became of the events of one request.

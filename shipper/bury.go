@@ -34,6 +34,9 @@ func (c *Cursor) countDead() error {
 		d, err := decodeLetter(key, value)
 		if err == nil {
 			c.dead.add(d, 1)
+			if !d.Imported {
+				c.account.dead.add(d.Seq)
+			}
 		}
 		return err
 	})
@@ -63,8 +66,8 @@ func (c *Cursor) bury(letters []DeadLetter, writes []Write, fill bool) error {
 	if err := c.guard(refused); err != nil {
 		return err
 	}
-	err := c.changeDead(letters, nil, func(dead []Write) error {
-		return c.commit(append(c.lane(writes), dead...))
+	err := c.changeDead(letters, nil, func(dead []Write, publish func()) error {
+		return c.commitThen(publish, append(c.lane(writes), dead...))
 	})
 	if err != nil || len(refused) == 0 {
 		return err
@@ -75,14 +78,16 @@ func (c *Cursor) bury(letters []DeadLetter, writes []Write, fill bool) error {
 	return nil
 }
 
-// changeDead puts and drops dead letters by one commit, and keeps the counts.
-// It is called with c.saving held. It refuses with a *PauseError what would go
-// over the bounds.
-func (c *Cursor) changeDead(put []DeadLetter, drop []uint64, commit func([]Write) error) error {
+// changeDead puts and drops dead letters by one commit, and keeps the counts:
+// commit has to run publish with c.mu held, once all is durable. It is called
+// with c.saving held. It refuses with a *PauseError what would go over the
+// bounds.
+func (c *Cursor) changeDead(put []DeadLetter, drop []uint64, commit func(dead []Write, publish func()) error) error {
 	c.mu.Lock()
 	count := c.dead
 	c.mu.Unlock()
 	var writes []Write
+	var buried []uint64
 	forget := func(seq uint64) (had DeadLetter, err error) {
 		key := deadKey(c.name, seq)
 		old, err := c.state.Get(key)
@@ -99,8 +104,12 @@ func (c *Cursor) changeDead(put []DeadLetter, drop []uint64, commit func([]Write
 		if err != nil {
 			return err
 		}
-		if had.Requeued && !d.Requeued {
+		if had.Requeued && !d.Requeued { // it is refused once more
 			d.Attempts += had.Attempts
+			d.Imported = had.Imported
+		}
+		if c.account.thrown.has(d.Seq) && !d.Imported {
+			writes = append(writes, Write{Key: thrownKey(c.name, d.Seq)})
 		}
 		w, err := d.write()
 		if err != nil {
@@ -108,6 +117,9 @@ func (c *Cursor) changeDead(put []DeadLetter, drop []uint64, commit func([]Write
 		}
 		count.add(d, 1)
 		writes = append(writes, w)
+		if !d.Imported {
+			buried = append(buried, d.Seq)
+		}
 	}
 	for _, seq := range drop {
 		if _, err := forget(seq); err != nil {
@@ -121,13 +133,15 @@ func (c *Cursor) changeDead(put []DeadLetter, drop []uint64, commit func([]Write
 	if o := c.set.opts; grows && (count.letters > o.MaxDead || count.bytes > o.MaxDeadBytes) {
 		return &PauseError{Reason: fmt.Sprintf("dead letters of cursor %s are full (bounds: %d letters, %d bytes): requeue or discard some, then resume", c.name, o.MaxDead, o.MaxDeadBytes)}
 	}
-	if err := commit(writes); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.dead = count
-	return nil
+	return commit(writes, func() {
+		c.dead = count
+		for _, seq := range buried {
+			c.account.bury(seq)
+		}
+		for _, seq := range drop {
+			c.account.dead.remove(seq)
+		}
+	})
 }
 
 // landfill is what was buried lately: the guard against a cursor that buries

@@ -26,6 +26,9 @@ func (o *operator) difference() string {
 		s.Discarded != m.discarded || s.Dead != len(m.dead) || s.Requeued != len(m.requeued()) {
 		return fmt.Sprintf("want next %d, epoch %d, replay to %d, paused %v, discarded %d, dead %v", m.next, m.epoch, m.replay, m.paused, m.discarded, m.dead)
 	}
+	if s.Account.Imbalance != 0 || s.Account.Accepted != m.durable || s.Account.Pending != s.LagEvents {
+		return fmt.Sprintf("the account does not balance: %+v", s.Account)
+	}
 	return ""
 }
 

@@ -40,6 +40,7 @@ type Cursor struct {
 	failure   failure
 	rate      meter
 	dead      deadCount
+	account   account
 	landfill  landfill
 }
 
@@ -59,7 +60,7 @@ func (c *Cursor) load() error {
 		return fmt.Errorf("load cursor %s: %w", c.name, err)
 	}
 	if saved == nil {
-		p := position{Next: max(c.log.FirstSeq(), 1)}
+		p := position{Next: max(c.log.FirstSeq(), 1), Counted: true}
 		if p.Next > 1 {
 			p.Expired = []Range{{1, p.Next - 1}}
 		}
@@ -84,7 +85,16 @@ func (c *Cursor) load() error {
 	if c.fillPlan, err = c.loadPlan(fillName(c.name)); err != nil {
 		return err
 	}
-	return c.countDead()
+	if err := c.countDead(); err != nil {
+		return err
+	}
+	if err := c.loadThrown(); err != nil {
+		return err
+	}
+	if !c.pos.Counted { // saved before shipped events were counted
+		c.pos.Counted, c.pos.Shipped = true, c.account.shipped(&c.pos)
+	}
+	return nil
 }
 
 func (c *Cursor) loadPlan(name string) (*Plan, error) {
@@ -109,6 +119,12 @@ func (c *Cursor) save(change func(*position), writes ...Write) error {
 
 // saveLocked is save for a caller that holds c.saving.
 func (c *Cursor) saveLocked(change func(*position), writes ...Write) error {
+	return c.saveThen(change, func() {}, writes...)
+}
+
+// saveThen is saveLocked; publish runs in the moment in which others see the
+// new position.
+func (c *Cursor) saveThen(change func(*position), publish func(), writes ...Write) error {
 	c.mu.Lock()
 	p := c.pos
 	c.mu.Unlock()
@@ -121,13 +137,20 @@ func (c *Cursor) saveLocked(change func(*position), writes ...Write) error {
 		return fmt.Errorf("save cursor %s: %w", c.name, err)
 	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.pos = p
-	c.mu.Unlock()
+	publish()
 	return nil
 }
 
+// passed is what a feed knows of the seqs that it advances over.
+type passed struct {
+	events        []Range // handed out
+	lost, expired []Range
+}
+
 // advance is Feed.Advance of a feed of the given epoch.
-func (c *Cursor) advance(epoch, next uint64, lost []Range, expired []Range, writes []Write) error {
+func (c *Cursor) advance(epoch, next uint64, over passed, writes []Write) error {
 	writes = c.lane(writes)
 	c.saving.Lock()
 	defer c.saving.Unlock()
@@ -150,42 +173,45 @@ func (c *Cursor) advance(epoch, next uint64, lost []Range, expired []Range, writ
 	if done {
 		writes = append(writes, Write{Key: planKey(c.name)})
 	}
-	err := c.saveStepped(func(p *position) {
+	shipped, again := c.account.delivered(over.events, from, next-1, epoch) // the account changes under c.saving only
+	for _, seq := range again {
+		writes = append(writes, Write{Key: thrownKey(c.name, seq)})
+	}
+	return c.saveStepped(func(p *position) {
 		p.Next = next
 		if p.Replay < next {
 			p.Replay = 0
 		}
-		for _, r := range lost {
-			p.Lost = addRange(p.Lost, r)
+		p.Shipped += shipped
+		for _, r := range over.lost {
+			p.note(&p.Lost, r, &c.account)
 		}
-		for _, r := range expired {
-			p.Expired = addRange(p.Expired, r)
+		for _, r := range over.expired {
+			p.note(&p.Expired, r, &c.account)
 		}
+	}, func() {
+		for _, seq := range again {
+			c.account.forget(seq)
+		}
+		if done {
+			c.current = nil
+		}
+		c.rate.add(time.Now(), next-from)
 	}, writes...)
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if done {
-		c.current = nil
-	}
-	c.rate.add(time.Now(), next-from)
-	return nil
 }
 
-// saveStepped is saveLocked for an advance: if it is a step's, the step is in
+// saveStepped is saveThen for an advance: if it is a step's, the step is in
 // the audit trail by the same commit.
-func (c *Cursor) saveStepped(change func(*position), writes ...Write) error {
+func (c *Cursor) saveStepped(change func(*position), publish func(), writes ...Write) error {
 	c.mu.Lock()
 	s, after := c.step, c.pos
 	c.mu.Unlock()
 	if s == nil {
-		return c.saveLocked(change, writes...)
+		return c.saveThen(change, publish, writes...)
 	}
 	change(&after)
 	return c.set.trail.extend(&s.entry, placeOf(s.from), placeOf(after), func(entry ...Write) error {
-		return c.saveLocked(change, append(writes, entry...)...)
+		return c.saveThen(change, publish, append(writes, entry...)...)
 	})
 }
 
@@ -231,6 +257,17 @@ func (c *Cursor) commit(writes []Write) error {
 	if err := c.state.Commit(writes...); err != nil {
 		return fmt.Errorf("save state of cursor %s: %w", c.name, err)
 	}
+	return nil
+}
+
+// commitThen commits, and runs publish in the moment in which others see it.
+func (c *Cursor) commitThen(publish func(), writes []Write) error {
+	if err := c.commit(writes); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	publish()
 	return nil
 }
 

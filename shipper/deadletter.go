@@ -24,6 +24,7 @@ type DeadLetter struct {
 	Attempts   int       `json:"attempts"`
 	BuriedAt   time.Time `json:"buried_at"`
 	Requeued   bool      `json:"requeued,omitempty"` // waits to be delivered once more
+	Imported   bool      `json:"imported,omitempty"` // not this cursor's own: it may be of another log
 
 	// Queued says that nobody refused the event: it stands in line because
 	// what it belongs to has failed for too long to hold up all else.

@@ -80,7 +80,7 @@ func (c *Cursor) Fate(seq uint64) (Fate, error) {
 		f.State = Expired
 	case contains(p.Skipped, seq):
 		f.State = Skipped
-	case contains(p.DiscardedSeqs, seq):
+	case c.account.thrown.has(seq):
 		f.State = Discarded
 	}
 	return f, nil

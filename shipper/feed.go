@@ -37,8 +37,10 @@ type Feed struct {
 	before int          // events in the batch before
 	detach bool         // see Detach
 
-	mu     sync.Mutex
-	handed []wal.Gap // lost seqs that were handed out or read again, and not advanced over
+	mu       sync.Mutex
+	advanced uint64    // all below was advanced over
+	events   []Range   // seqs of events that were handed out or read again, and not advanced over
+	handed   []wal.Gap // lost seqs, likewise
 	// letters of a fill that were handed out, and when each was buried: one
 	// that is requeued or buried anew meanwhile is another.
 	letters map[uint64]time.Time
@@ -112,15 +114,26 @@ func (f *Feed) Next(ctx context.Context) (*Batch, error) {
 	if f.left > 0 {
 		f.left--
 	}
-	f.note(b.Lost)
+	f.note(b)
 	return b, nil
 }
 
-// note remembers lost seqs that the sink has been told of.
-func (f *Feed) note(lost []wal.Gap) {
+// note remembers the seqs that the sink has been told of, each by itself: what
+// becomes of them is counted when the sink has advanced over them.
+func (f *Feed) note(b *Batch) {
+	var runs []Range
+	for i := range b.Events {
+		seq := b.Events[i].Seq
+		if n := len(runs); n > 0 && runs[n-1].Last+1 == seq {
+			runs[n-1].Last = seq
+		} else {
+			runs = append(runs, Range{seq, seq})
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.handed = append(f.handed, lost...)
+	f.events = union(f.events, runs)
+	f.handed = append(f.handed, b.Lost...)
 }
 
 // collect waits for the first event, and then for more until the batch is
@@ -293,8 +306,34 @@ func (f *Feed) Read(ctx context.Context, first, last uint64) (*Batch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read seqs %d to %d again: %w", first, last, err)
 	}
-	f.note(b.Lost)
+	f.note(b)
 	return b, nil
+}
+
+// readSkipped looks at what a sink advances over although it has not taken it
+// from this feed, since it found that it had been delivered before.
+func (f *Feed) readSkipped(next uint64) error {
+	if next <= f.start || next > f.cursor.log.DurableSeq()+1 {
+		return nil
+	}
+	f.mu.Lock()
+	known := f.events
+	for _, g := range f.handed {
+		known = insertRange(known, Range{g.First, g.Last})
+	}
+	from := max(f.start, f.advanced)
+	f.mu.Unlock()
+	if next <= from {
+		return nil
+	}
+	for _, r := range without([]Range{{from, next - 1}}, known) {
+		b, err := readRange(onlyReady(), f.cursor.log, r.First, r.Last)
+		if err != nil {
+			return fmt.Errorf("read seqs %d to %d, which are delivered: %w", r.First, r.Last, err)
+		}
+		f.note(b)
+	}
+	return nil
 }
 
 func readRange(ctx context.Context, log Log, first, last uint64) (_ *Batch, err error) {
@@ -348,31 +387,36 @@ func (f *Feed) Advance(next uint64, writes ...Write) error {
 	if f.fill {
 		return f.advanceLetters(next, writes)
 	}
-	lost, expired := f.passed(next)
-	if err := f.cursor.advance(f.epoch, next, lost, expired, writes); err != nil {
+	if err := f.readSkipped(next); err != nil {
+		return err
+	}
+	if err := f.cursor.advance(f.epoch, next, f.passed(next), writes); err != nil {
 		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.advanced = max(f.advanced, next)
+	f.events = cutBelow(f.events, next)
 	f.handed = slices.DeleteFunc(f.handed, func(g wal.Gap) bool { return g.Last < next })
 	return nil
 }
 
-// passed is the lost seqs below next, apart by cause.
-func (f *Feed) passed(next uint64) (lost, expired []Range) {
+// passed is the seqs below next, apart by what they are.
+func (f *Feed) passed(next uint64) passed {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	over := passed{events: cutFrom(f.events, next)}
 	for _, g := range f.handed {
 		r := Range{g.First, min(g.Last, next-1)}
 		switch {
 		case g.First >= next:
 		case g.Reason == wal.ReasonRetention:
-			expired = append(expired, r)
+			over.expired = append(over.expired, r)
 		default:
-			lost = append(lost, r)
+			over.lost = append(over.lost, r)
 		}
 	}
-	return lost, expired
+	return over
 }
 
 // Save makes the sink's own small state durable: marks, parked lists. Keys

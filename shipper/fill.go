@@ -124,7 +124,7 @@ func (f *Feed) advanceLetters(next uint64, writes []Write) error {
 func (c *Cursor) filled(delivered map[uint64]time.Time, writes []Write) error {
 	c.saving.Lock()
 	defer c.saving.Unlock()
-	var drop []uint64
+	var drop, own []uint64
 	for seq, buried := range delivered {
 		d, found, err := c.letter(seq)
 		if err != nil {
@@ -132,17 +132,36 @@ func (c *Cursor) filled(delivered map[uint64]time.Time, writes []Write) error {
 		}
 		if found && d.Requeued && buried.Equal(d.BuriedAt) {
 			drop = append(drop, seq)
+			if !d.Imported {
+				own = append(own, seq)
+			}
 		}
 	}
 	slices.Sort(drop)
 	writes = append(c.lane(writes), Write{Key: planKey(fillName(c.name))})
-	if err := c.changeDead(nil, drop, func(dead []Write) error { return c.commit(append(writes, dead...)) }); err != nil {
-		return err
+	if len(drop) == 0 {
+		return c.commitThen(func() { c.fillPlan = nil }, writes)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.fillPlan = nil
-	return nil
+	return c.changeDead(nil, drop, func(dead []Write, publish func()) error {
+		return c.saveThen(func(p *position) { p.fill(own) }, func() { publish(); c.fillPlan = nil }, append(writes, dead...)...)
+	})
+}
+
+// fill counts letters that were delivered after all. Those that are not below
+// the position will be when it passes them.
+func (p *position) fill(seqs []uint64) {
+	for _, seq := range seqs {
+		if seq >= p.Next {
+			continue
+		}
+		one := []Range{{seq, seq}}
+		skipped, lost, expired := without(p.Skipped, one), without(p.Lost, one), without(p.Expired, one)
+		if max(len(skipped), len(lost), len(expired)) > maxRanges {
+			continue // it stays in its range, as far as counting goes
+		}
+		p.Skipped, p.Lost, p.Expired = skipped, lost, expired
+		p.Shipped++
+	}
 }
 
 func fillName(cursor string) string { return cursor + "/fill" }

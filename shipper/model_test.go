@@ -135,6 +135,9 @@ func (m *model) advance(batch []uint64) {
 		for _, seq := range batch {
 			if m.dead[seq] {
 				delete(m.dead, seq)
+				if seq < m.next {
+					delete(m.skipped, seq) // it was delivered after all
+				}
 			}
 		}
 	} else {

@@ -104,7 +104,7 @@ func (c *Cursor) Rewind(ctx context.Context, cmd Command, to uint64) (Moved, err
 		}
 		return c.move("rewind", cmd, &m, func(p *position) {
 			p.Replay = max(from.Replay, from.Next-1)
-			p.Skipped, p.DiscardedSeqs = cutFrom(p.Skipped, to), cutFrom(p.DiscardedSeqs, to)
+			p.Skipped = cutFrom(p.Skipped, to)
 			p.Next = to
 		})
 	})
@@ -206,13 +206,16 @@ func (c *Cursor) move(verb string, cmd Command, m *Moved, change func(*position)
 	before := c.position()
 	after := before
 	after.Undo = &rewound{
-		Next: before.Next, Replay: before.Replay, Skipped: before.Skipped, DiscardedSeqs: before.DiscardedSeqs,
+		Next: before.Next, Replay: before.Replay, Skipped: before.Skipped,
 		Skip: verb == "skip", At: time.Now().UTC(),
 	}
 	change(&after)
 	if after.Undo != nil {
 		after.Undo.To = after.Next
 	}
+	// What is passed over or comes again, the account tells; what it does not
+	// explain stays unexplained.
+	after.Shipped += c.account.shipped(&after) - c.account.shipped(&before)
 	err := c.set.nextEpoch(func(epoch uint64, counter Write) error {
 		after.Epoch = epoch
 		w, err := after.write(c.name)

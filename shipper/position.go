@@ -3,7 +3,6 @@ package shipper
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -14,15 +13,6 @@ const positionVersion = 1
 // maxRanges bounds how many separate lost, expired and skipped ranges a
 // cursor names; past it the nearest neighbours are joined into one.
 const maxRanges = 1000
-
-// Range is a closed stretch of seqs.
-type Range struct {
-	First uint64 `json:"first"`
-	Last  uint64 `json:"last"`
-}
-
-// Len is the number of seqs in the range.
-func (r Range) Len() uint64 { return r.Last - r.First + 1 }
 
 // Pause is why a cursor stands still.
 type Pause struct {
@@ -44,19 +34,32 @@ type position struct {
 	Expired []Range  `json:"expired,omitempty"` // gone by retention before this cursor came
 	Skipped []Range  `json:"skipped,omitempty"` // passed over by an operator
 
-	Discarded     uint64  `json:"discarded,omitempty"`      // dead letters that operators removed
-	DiscardedSeqs []Range `json:"discarded_seqs,omitempty"` // of these, the seqs, unless a rewind brings them again
+	Discarded uint64 `json:"discarded,omitempty"` // dead letters that operators removed
+
+	Counted bool   `json:"counted"`        // Shipped is
+	Shipped uint64 `json:"shipped"`        // events below Next whose delivery was confirmed, see Account
+	Gone    uint64 `json:"gone,omitempty"` // discarded events that the log no longer keeps
+}
+
+// note puts r into one of the position's lists. Where that joins ranges, what
+// lies between them is counted as shipped no longer.
+func (p *position) note(list *[]Range, r Range, a *account) {
+	*list = insertRange(*list, r)
+	if len(*list) > maxRanges {
+		before := a.shipped(p)
+		*list = joinNearest(*list)
+		p.Shipped -= before - a.shipped(p)
+	}
 }
 
 // rewound is where a cursor stood before its last rewind or skip.
 type rewound struct {
-	Next          uint64    `json:"next"`
-	To            uint64    `json:"to"` // where it went
-	Replay        uint64    `json:"replay,omitempty"`
-	Skipped       []Range   `json:"skipped,omitempty"`
-	DiscardedSeqs []Range   `json:"discarded_seqs,omitempty"`
-	Skip          bool      `json:"skip,omitempty"` // it was a skip
-	At            time.Time `json:"at"`
+	Next    uint64    `json:"next"`
+	To      uint64    `json:"to"` // where it went
+	Replay  uint64    `json:"replay,omitempty"`
+	Skipped []Range   `json:"skipped,omitempty"`
+	Skip    bool      `json:"skip,omitempty"` // it was a skip
+	At      time.Time `json:"at"`
 }
 
 // cameTo tells whether the last move brought it to seq to, and it has not gone
@@ -77,8 +80,9 @@ func (p *position) undo(u *rewound) {
 		p.Next, p.Skipped = u.Next, u.Skipped
 	} else {
 		p.Next = max(u.Next, at)
-		p.Skipped = addFrom(p.Skipped, u.Skipped, at)
-		p.DiscardedSeqs = addFrom(p.DiscardedSeqs, u.DiscardedSeqs, at)
+		for _, r := range cutBelow(u.Skipped, at) {
+			p.Skipped = addRange(p.Skipped, r)
+		}
 	}
 	if p.Replay < p.Next {
 		p.Replay = 0
@@ -105,70 +109,4 @@ func decodePosition(name string, data []byte) (position, error) {
 		return p, fmt.Errorf("cursor %s: saved by another version (%d, this program knows %d): run the newer forebay", name, p.Version, positionVersion)
 	}
 	return p, nil
-}
-
-// addRange puts r into the sorted, disjoint ranges and joins what touches.
-func addRange(ranges []Range, r Range) []Range {
-	out := make([]Range, 0, len(ranges)+1)
-	for _, have := range ranges {
-		if have.Last+1 < r.First || r.Last+1 < have.First {
-			out = append(out, have)
-			continue
-		}
-		r = Range{min(r.First, have.First), max(r.Last, have.Last)}
-	}
-	out = append(out, r)
-	slices.SortFunc(out, func(a, b Range) int {
-		if a.First < b.First {
-			return -1
-		}
-		return 1
-	})
-	if len(out) > maxRanges {
-		out = joinNearest(out)
-	}
-	return out
-}
-
-// cutFrom is what of the ranges lies below seq.
-func cutFrom(ranges []Range, seq uint64) []Range {
-	var out []Range
-	for _, r := range ranges {
-		if r.First < seq {
-			out = append(out, Range{r.First, min(r.Last, seq-1)})
-		}
-	}
-	return out
-}
-
-// addFrom puts what of more lies at or above seq into the ranges.
-func addFrom(ranges, more []Range, seq uint64) []Range {
-	for _, r := range more {
-		if r.Last >= seq {
-			ranges = addRange(ranges, Range{max(r.First, seq), r.Last})
-		}
-	}
-	return ranges
-}
-
-func joinNearest(ranges []Range) []Range {
-	at, best := 0, ^uint64(0)
-	for i := 1; i < len(ranges); i++ {
-		if d := ranges[i].First - ranges[i-1].Last; d < best {
-			at, best = i-1, d
-		}
-	}
-	ranges[at].Last = ranges[at+1].Last
-	return slices.Delete(ranges, at+1, at+2)
-}
-
-// countWithin is how many seqs of the ranges lie in first..last.
-func countWithin(ranges []Range, first, last uint64) uint64 {
-	n := uint64(0)
-	for _, r := range ranges {
-		if lo, hi := max(r.First, first), min(r.Last, last); lo <= hi {
-			n += hi - lo + 1
-		}
-	}
-	return n
 }

@@ -89,7 +89,9 @@ func (c *Cursor) Requeue(cmd Command, f DeadFilter) (int, error) {
 			for i := range some {
 				some[i].Requeued = true
 			}
-			return c.changeDead(some, nil, func(dead []Write) error { return c.commit(append(dead, trail...)) })
+			return c.changeDead(some, nil, func(dead []Write, publish func()) error {
+				return c.commitThen(publish, append(dead, trail...))
+			})
 		})
 }
 
@@ -97,15 +99,20 @@ func (c *Cursor) Requeue(cmd Command, f DeadFilter) (int, error) {
 func (c *Cursor) Discard(cmd Command, f DeadFilter) (int, error) {
 	return c.changeMatching("discard", cmd, f, func(DeadLetter) bool { return true },
 		func(some []DeadLetter, trail []Write) error {
+			epoch := c.position().Epoch // a move meanwhile waits for c.saving
 			seqs := make([]uint64, len(some))
+			var own []uint64
 			for i, d := range some {
-				seqs[i] = d.Seq
+				if seqs[i] = d.Seq; !d.Imported {
+					own = append(own, d.Seq)
+					trail = append(trail, thrownWrite(c.name, d.Seq, epoch))
+				}
 			}
-			return c.changeDead(nil, seqs, func(dead []Write) error {
-				return c.saveLocked(func(p *position) {
-					p.Discarded += uint64(len(some))
-					for _, seq := range seqs {
-						p.DiscardedSeqs = addRange(p.DiscardedSeqs, Range{seq, seq})
+			return c.changeDead(nil, seqs, func(dead []Write, publish func()) error {
+				return c.saveThen(func(p *position) { p.Discarded += uint64(len(some)) }, func() {
+					publish()
+					for _, seq := range own {
+						c.account.discard(seq, epoch)
 					}
 				}, append(dead, trail...)...)
 			})
@@ -202,12 +209,12 @@ func (c *Cursor) Import(cmd Command, letters []DeadLetter) (added int, err error
 	}
 	entry := TrailEntry{By: cmd.By, Why: cmd.Why, Verb: "import", Cursor: c.name}
 	for some := range slices.Chunk(letters, lettersAtOnce) {
-		n, err := c.importSome(some, func(writes []Write) error {
+		n, err := c.importSome(some, func(publish func(), writes []Write) error {
 			if added > 0 {
-				return c.commit(writes)
+				return c.commitThen(publish, writes)
 			}
 			return c.set.trail.commit(entry, nil, lettersChanged{len(letters)}, func(trail ...Write) error {
-				return c.commit(append(writes, trail...))
+				return c.commitThen(publish, append(writes, trail...))
 			})
 		})
 		if err != nil {
@@ -218,7 +225,7 @@ func (c *Cursor) Import(cmd Command, letters []DeadLetter) (added int, err error
 	return added, nil
 }
 
-func (c *Cursor) importSome(letters []DeadLetter, commit func([]Write) error) (int, error) {
+func (c *Cursor) importSome(letters []DeadLetter, commit func(publish func(), writes []Write) error) (int, error) {
 	c.saving.Lock()
 	defer c.saving.Unlock()
 	var put []DeadLetter
@@ -230,12 +237,14 @@ func (c *Cursor) importSome(letters []DeadLetter, commit func([]Write) error) (i
 		}
 		if !found && !given[d.Seq] {
 			given[d.Seq] = true
-			d.Cursor, d.Requeued = c.name, false
+			d.Cursor, d.Requeued, d.Imported = c.name, false, true
 			put = append(put, d)
 		}
 	}
 	if len(put) == 0 {
 		return 0, nil
 	}
-	return len(put), c.changeDead(put, nil, commit)
+	return len(put), c.changeDead(put, nil, func(dead []Write, publish func()) error {
+		return commit(publish, dead)
+	})
 }

@@ -36,6 +36,7 @@ type Status struct {
 	Lost            []Range   `json:"lost,omitempty"`
 	Expired         []Range   `json:"expired,omitempty"`
 	Skipped         []Range   `json:"skipped,omitempty"`
+	Account         Account   `json:"ledger"`
 	Sink            any       `json:"sink,omitempty"` // what the sink itself reports, see Reporter
 }
 
@@ -94,6 +95,7 @@ func (c *Cursor) Status() Status {
 		Dead: c.dead.letters, Requeued: c.dead.requeued, Discarded: c.pos.Discarded,
 		Lost: c.pos.Lost, Expired: c.pos.Expired, Skipped: c.pos.Skipped,
 	}
+	s.Account = c.account.state(&c.pos, max(durable, c.pos.Next-1))
 	if c.current != nil {
 		plan := *c.current
 		s.Plan = &plan

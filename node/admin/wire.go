@@ -56,8 +56,11 @@ type Ledger struct {
 	Requests  router.Requests                `json:"requests"`
 	Events    router.Events                  `json:"events"`
 	Projects  map[string]router.ProjectTally `json:"projects,omitempty"`
-	Uncertain uint64                         `json:"uncertain"` // requests and events that a crash may have left out, at most
+	Uncertain uint64                         `json:"uncertain"` // requests and dropped events that crashes may have left out, at most
 	Balanced  bool                           `json:"balanced"`
+
+	UncertainRequests uint64 `json:"uncertain_requests"` // the requests of Uncertain
+	UncertainEvents   uint64 `json:"uncertain_events"`   // the dropped events
 }
 
 // Segment is one file of the log.
