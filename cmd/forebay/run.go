@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -47,12 +48,24 @@ process that prints what reaches it.`,
 			if err != nil {
 				return err
 			}
-			return n.Run(cmd.Context())
+			return notified(cmd.Context(), n, newNotifier(os.Getenv, logger))
 		},
 	}
 	cmd.Flags().BoolVar(&dev, "dev", false, "run with everything embedded, on loopback")
 	cmd.Flags().StringVar(&dir, "dev-dir", ".demo", "folder of --dev")
 	return cmd
+}
+
+// notified runs the node and keeps the service manager told of it. It is ready
+// once it listens, which it does since it was opened.
+func notified(ctx context.Context, n *node.Node, manager notifier) error {
+	running, end := context.WithCancel(ctx)
+	told := make(chan struct{})
+	go func() { defer close(told); manager.run(running, n.Alive) }()
+	err := n.Run(ctx)
+	end()
+	<-told
+	return err
 }
 
 // raiseProcs lets more threads run Go code than there are cores, unless the
