@@ -16,19 +16,21 @@ import (
 )
 
 const (
-	benchEvents   = 10
-	idPlaceholder = "00000000-0000-0000-0000-000000000000"
+	benchEvents        = 10
+	idPlaceholder      = "00000000-0000-0000-0000-000000000000"
+	sessionPlaceholder = "session-0000"
+	benchSessions      = 1000 // that requests of one session each are drawn from
 )
 
-// benchRequest is a request of ten events of about 350 bytes, with placeholders
+// benchRequest is a request of so many events of about 350 bytes, with placeholders
 // for sessions and idempotency keys.
-func benchRequest(key string) []byte {
-	events := make([]string, benchEvents)
+func benchRequest(key, session string, n int) []byte {
+	events := make([]string, n)
 	for i := range events {
 		events[i] = fmt.Sprintf(`{"eventType":"click","timestamp":"%s","sessionId":"%s","route":"/products/shoes",`+
 			`"target":{"type":"element","id":"buy-now","selector":"#main > div.card","tagName":"button"},`+
 			`"metadata":{"clientX":512,"clientY":%d,"text":"Add"},"environment":"production","idempotencyKey":"%s"}`,
-			time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), idPlaceholder, 100+i, idPlaceholder)
+			time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), session, 100+i, idPlaceholder)
 	}
 	body := `{"sdk_version":"1.4.2","app_id":"shop","events":[` + strings.Join(events, ",") + `]}`
 	return fmt.Appendf(nil, "POST /v1/events HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nX-API-Key: %s\r\nContent-Length: %d\r\n\r\n%s",
@@ -38,7 +40,8 @@ func benchRequest(key string) []byte {
 // benchClient sends one request after the other.
 type benchClient struct {
 	request  []byte
-	ids      []int // where the placeholders stand
+	ids      []int // where the placeholders of IDs stand
+	sessions []int // where those of a session stand that all events share
 	random   *rand.Rand
 	exchange func(request []byte) error // sends a request and waits for its reply
 	close    func() error
@@ -46,26 +49,39 @@ type benchClient struct {
 	sent     int
 }
 
+// newBenchClient makes a client whose events each have a session of their own.
 func newBenchClient(key string) *benchClient {
-	c := &benchClient{request: benchRequest(key), random: rand.New(rand.NewPCG(rand.Uint64(), 1))}
+	return newBenchClientOf(benchRequest(key, idPlaceholder, benchEvents))
+}
+
+func newBenchClientOf(request []byte) *benchClient {
+	return &benchClient{
+		request: request, random: rand.New(rand.NewPCG(rand.Uint64(), 1)),
+		ids: allOf(request, idPlaceholder), sessions: allOf(request, sessionPlaceholder),
+	}
+}
+
+// allOf finds where a placeholder stands.
+func allOf(request []byte, placeholder string) (places []int) {
 	for at := 0; ; {
-		i := bytes.Index(c.request[at:], []byte(idPlaceholder))
+		i := bytes.Index(request[at:], []byte(placeholder))
 		if i < 0 {
-			return c
+			return places
 		}
-		c.ids = append(c.ids, at+i)
-		at += i + len(idPlaceholder)
+		places = append(places, at+i)
+		at += i + len(placeholder)
 	}
 }
 
 // dialBare makes a client with a connection of its own that costs as little as
 // it can, so that nearly all that is measured is the server.
-func dialBare(addr, key string) (*benchClient, error) {
+func dialBare(addr, key string) (*benchClient, error) { return newBenchClient(key).connect(addr) }
+
+func (c *benchClient) connect(addr string) (*benchClient, error) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	c := newBenchClient(key)
 	reply := make([]byte, 4096)
 	c.close = conn.Close
 	c.exchange = func(request []byte) error {
@@ -121,6 +137,12 @@ func (c *benchClient) renew() {
 				c.request[at+24*half+i] = hex[bits&15] // the first and the last part
 				bits >>= 4
 			}
+		}
+	}
+	if len(c.sessions) > 0 {
+		number := fmt.Appendf(nil, "%04d", c.random.IntN(benchSessions))
+		for _, at := range c.sessions {
+			copy(c.request[at+len(sessionPlaceholder)-len(number):], number)
 		}
 	}
 }
