@@ -10,7 +10,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.built=$(BUILT)
 FUZZTIME ?= 30s
 
 # The suite starts real servers, so no more packages run at once than there are cores.
-TEST := go test -race -count=1 -timeout 10m
+TEST := go test -race -count=1 -timeout 20m
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -56,8 +56,8 @@ cross: ## build for linux/arm64 and darwin/arm64
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build ./...
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 go build ./...
 
-bench: ## run the benchmarks, each beside the ceiling of the same run
-	go test -run '^$$' -bench . -count=1 -p 1 -timeout 60m ./...
+bench: ## run the benchmarks, each beside the ceiling of the same run, and end with one table
+	go test -run '^$$' -bench . -count=1 -p 1 -timeout 60m ./... | go run ./cmd/internal/benchtable
 
 torture: ## the long forms of the crash and fault tests (an hour or more)
 	FOREBAY_TORTURE=1 go test -race -count=1 -p 1 -timeout 6h ./...

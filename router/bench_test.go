@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"forebay/router/ratelimit"
 	"forebay/router/routertest"
 	"forebay/wal"
+	"forebay/wal/waltest/benchmark"
 )
 
 const (
@@ -74,14 +74,6 @@ func (c *benchClient) renew() {
 	}
 }
 
-func cpuTime(b *testing.B) time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-}
-
 // memoryLog takes appends and forgets them.
 type memoryLog struct{ next atomic.Uint64 }
 
@@ -122,13 +114,13 @@ func BenchmarkPipeline(b *testing.B) {
 	req.Body = io.NopCloser(body)
 	b.ReportAllocs()
 	b.SetBytes(int64(len(client.request) - start))
-	cpu := cpuTime(b)
+	cpu := benchmark.CPUTime(b)
 	for b.Loop() {
 		client.renew()
 		body.Reset(client.request[start:])
 		door.Router.ServeHTTP(discard{http.Header{}}, req)
 	}
-	b.ReportMetric(float64(cpuTime(b)-cpu)/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(benchmark.CPUTime(b)-cpu)/float64(b.N), "cpu-ns/op")
 	if got := door.Router.Tally().Events.Accepted; got != uint64(benchEvents*b.N) {
 		b.Errorf("accepted %d of %d events", got, benchEvents*b.N)
 	}

@@ -49,13 +49,13 @@ func BenchmarkAppendOneCore(b *testing.B) {
 	for left := b.N; left > 0; left -= round {
 		n := min(left, round)
 		pinTo(b, &one)
-		took := appendAll(b, l, records, goroutines, n)
+		took := timed(func() { appendAll(b, l, records, goroutines, n) })
 		b.StopTimer()
 		pinTo(b, &all)
-		ratios.add(appendAll(b, l, records, goroutines, n), took)
+		ratios.add(timed(func() { appendAll(b, l, records, goroutines, n) }), took)
 		b.StartTimer()
 	}
-	ratios.report(b)
+	ratios.report(b, "of-two-cores")
 }
 
 // pinTo lets all threads of the process run on the given cores only.

@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/s2"
 
 	"forebay/wal"
+	"forebay/wal/waltest/benchmark"
 )
 
 // buildLog makes a log of about size bytes on the disk, as fast as it can.
@@ -58,13 +59,14 @@ func benchmarkReadHistory(b *testing.B, release bool) {
 	l := buildLog(b, o, 64<<20)
 	defer l.Close()
 	var ratios rounds
+	var use benchmark.Meter
 	b.ResetTimer()
 	for range b.N {
-		began := time.Now()
+		use.Begin(b)
 		n := readHistory(b, l, release)
-		took := time.Since(began)
+		took := use.End(b)
 		b.StopTimer()
-		began = time.Now()
+		began := time.Now()
 		if m := readPlain(b, o.Dir); m != n {
 			b.Fatalf("the loop read %d bytes, the reader %d", m, n)
 		}
@@ -72,7 +74,8 @@ func benchmarkReadHistory(b *testing.B, release bool) {
 		b.SetBytes(n)
 		b.StartTimer()
 	}
-	ratios.report(b)
+	ratios.report(b, "ratio")
+	use.Report(b, float64(l.DurableSeq())*float64(b.N))
 }
 
 func readHistory(b *testing.B, l *wal.Log, release bool) (raw int64) {
@@ -170,16 +173,16 @@ func BenchmarkTailReader(b *testing.B) {
 	b.ResetTimer()
 	for left := b.N; left > 0; left -= round {
 		n := min(left, round)
-		with := besideReader(b, l, func() time.Duration { return appendAll(b, l, records, 64, n) })
+		with := besideReader(b, l, func() { appendAll(b, l, records, 64, n) })
 		b.StopTimer()
-		ratios.add(appendAll(b, l, records, 64, n), with)
+		ratios.add(timed(func() { appendAll(b, l, records, 64, n) }), with)
 		b.StartTimer()
 	}
-	ratios.report(b)
+	ratios.report(b, "of-no-reader")
 }
 
 // besideReader runs f while a reader follows the log's tail.
-func besideReader(b *testing.B, l *wal.Log, f func() time.Duration) time.Duration {
+func besideReader(b *testing.B, l *wal.Log, f func()) time.Duration {
 	r := l.NewReader(l.DurableSeq() + 1)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -191,7 +194,7 @@ func besideReader(b *testing.B, l *wal.Log, f func() time.Duration) time.Duratio
 			block.Release()
 		}
 	})
-	took := f()
+	took := timed(f)
 	r.Close()
 	wg.Wait()
 	return took
@@ -272,7 +275,7 @@ func BenchmarkDigests(b *testing.B) {
 		ratios.add(time.Since(began), took)
 		b.StartTimer()
 	}
-	ratios.report(b)
+	ratios.report(b, "of-no-reader")
 	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/4M-keys")
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"forebay/wal"
+	"forebay/wal/waltest/benchmark"
 )
 
 // sampleRecord is about 3.5 KB that compress like a batch of ten events.
@@ -64,6 +65,8 @@ func benchmarkAppend(b *testing.B, goroutines, procs int) {
 	var groups []int64
 	var syncs, took time.Duration
 	var ratios rounds
+	var use benchmark.Meter
+	times := make([]time.Duration, 0, b.N)
 	l, err := wal.Open(wal.Options{Dir: benchDir(b), Compression: wal.CompressionS2, OnCommit: func(c wal.Commit) {
 		groups = append(groups, c.Bytes)
 		syncs += c.Sync
@@ -80,14 +83,19 @@ func benchmarkAppend(b *testing.B, goroutines, procs int) {
 	for left := b.N; left > 0; left -= round {
 		groups = groups[:0]
 		b.StartTimer()
-		this := appendAll(b, l, records, goroutines, min(left, round))
+		use.Begin(b)
+		times = append(times, appendAll(b, l, records, goroutines, min(left, round))...)
+		this := use.End(b)
 		b.StopTimer()
 		took += this
 		total += len(groups)
 		ratios.add(plain.writeAndSync(b, groups), this)
 	}
-	ratios.report(b)
-	b.ReportMetric(float64(b.N)/took.Seconds(), "records/s")
+	ratios.report(b, "ratio")
+	use.Report(b, 10*float64(b.N)) // of ten events each
+	slices.Sort(times)
+	b.ReportMetric(times[len(times)/2].Seconds()*1000, "p50-ms")
+	b.ReportMetric(times[len(times)*99/100].Seconds()*1000, "p99-ms")
 	b.ReportMetric(float64(b.N)/float64(total), "records/group")
 	b.ReportMetric(float64(syncs)/float64(took), "share-in-sync")
 }
@@ -100,14 +108,15 @@ func (r *rounds) add(ceiling, took time.Duration) {
 	*r = append(*r, float64(ceiling)/float64(took))
 }
 
-func (r rounds) report(b *testing.B) {
+func (r rounds) report(b *testing.B, unit string) {
 	slices.Sort(r)
-	b.ReportMetric(r[len(r)/2], "ratio-to-ceiling")
+	b.ReportMetric(r[len(r)/2], unit)
 }
 
-// appendAll appends n records from several goroutines.
-func appendAll(b *testing.B, l *wal.Log, records [][]byte, goroutines, n int) time.Duration {
-	began := time.Now()
+// appendAll appends n records from several goroutines and returns how long each
+// append took.
+func appendAll(b *testing.B, l *wal.Log, records [][]byte, goroutines, n int) []time.Duration {
+	times := make([]time.Duration, n)
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range goroutines {
@@ -117,14 +126,23 @@ func appendAll(b *testing.B, l *wal.Log, records [][]byte, goroutines, n int) ti
 				if i > n {
 					return
 				}
+				began := time.Now()
 				if _, err := l.Append(b.Context(), wal.Entry{Data: records[i%len(records)], Events: 10}); err != nil {
 					b.Error(err)
 					return
 				}
+				times[i-1] = time.Since(began)
 			}
 		})
 	}
 	wg.Wait()
+	return times
+}
+
+// timed is how long f takes.
+func timed(f func()) time.Duration {
+	began := time.Now()
+	f()
 	return time.Since(began)
 }
 

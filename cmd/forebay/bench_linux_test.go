@@ -130,14 +130,19 @@ func (r benchRow) run(b *testing.B, table io.Writer) {
 	ratio := node.against(top, func(f benchFigures) float64 { return f.perSecond })
 	cpuRatio := node.against(top, func(f benchFigures) float64 { return float64(f.cpu) })
 	wholeRatio := node.against(top, func(f benchFigures) float64 { return float64(f.cpu + f.sender) })
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(ratio, "ratio")
-	b.ReportMetric(cpuRatio, "cpu-ratio")
 	place := fmt.Sprint(r.connections)
 	if r.oneCore {
 		place += ", one core"
 	}
 	c, n := top.median(), node.median()
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(ratio, "ratio")
+	b.ReportMetric(cpuRatio, "cpu-ratio")
+	b.ReportMetric(n.perSecond*benchEvents, "events/s")
+	b.ReportMetric(ms(n.p50), "p50-ms")
+	b.ReportMetric(ms(n.p99), "p99-ms")
+	b.ReportMetric(us(n.cpu)/benchEvents, "cpu-s/Mevents")
+	b.ReportMetric(node.peakMB(b), "peak-MB")
 	fmt.Fprintf(table, "%s\t%s\t%.0f\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t\n", place, r.sender(),
 		c.perSecond, n.perSecond, ratio, ms(c.p50), ms(n.p50), ms(c.p99), ms(n.p99),
 		us(c.cpu), us(n.cpu), us(c.cpu)/benchEvents, us(n.cpu)/benchEvents, cpuRatio, wholeRatio, top.peakMB(b), node.peakMB(b))

@@ -16,6 +16,7 @@ import (
 	"forebay/shipper/shippertest/proxy"
 	"forebay/wal"
 	"forebay/wal/record"
+	"forebay/wal/waltest/benchmark"
 )
 
 // typical is the JSON of an event of 500 bytes.
@@ -67,28 +68,29 @@ func BenchmarkLogToTable(b *testing.B) {
 				}
 			}
 
-			var ours, bare time.Duration
+			var bare time.Duration
+			var use benchmark.Meter
 			var ratios []float64
 			for range b.N {
 				server.MustQuery(b, "TRUNCATE TABLE events")
 				r.forget()
-				begun := time.Now()
+				use.Begin(b)
 				r.start(o)
 				r.shipped()
-				mine := time.Since(begun)
+				mine := use.End(b)
 				r.stop()
 				wantEach(b, server, "", rows)
 
 				server.MustQuery(b, "TRUNCATE TABLE events")
-				begun = time.Now()
+				begun := time.Now()
 				bareLoop(b, o, blocks)
 				theirs := time.Since(begun)
 				wantEach(b, server, "", rows)
-				ours, bare = ours+mine, bare+theirs
+				bare += theirs
 				ratios = append(ratios, theirs.Seconds()/mine.Seconds())
 			}
-			b.ReportMetric(rows*float64(b.N)/ours.Seconds(), "rows/s")
-			b.ReportMetric(rows*float64(b.N)/bare.Seconds(), "bare-rows/s")
+			use.Report(b, rows*float64(b.N))
+			b.ReportMetric(rows*float64(b.N)/bare.Seconds(), "bare-events/s")
 			slices.Sort(ratios)
 			b.ReportMetric(ratios[len(ratios)/2], "ratio")
 			b.ReportMetric(0, "ns/op")

@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"forebay/shipper/shippertest"
 	"forebay/wal"
 	"forebay/wal/record"
+	"forebay/wal/waltest/benchmark"
 )
 
 // benchEvents and benchSessions are the load of BenchmarkBacklog.
@@ -70,29 +70,30 @@ func BenchmarkBacklog(b *testing.B) {
 	}))
 	defer server.Close()
 
-	var took, tookBare, used, usedBare time.Duration
+	var took, tookBare, usedBare time.Duration
+	var use benchmark.Meter
 	sent := 0
 	for b.Loop() {
 		requests = requests[:0]
 		rig.State = shippertest.NewState()
 		runtime.GC()
-		start, before := time.Now(), cpuTime(b)
+		use.Begin(b)
 		ship := rig.Start(newSink(b, session.Options{URL: server.URL}), flush, shipper.Options{})
 		ship.WaitDone()
-		took, used = took+time.Since(start), used+cpuTime(b)-before
+		took += use.End(b)
 		ship.Stop()
 		bodies := benchBodies(b, requests)
 		sent += len(bodies)
 		runtime.GC()
-		start, before = time.Now(), cpuTime(b)
+		start, before := time.Now(), benchmark.CPUTime(b)
 		bareClient(b, server.URL, bodies, 32)
-		tookBare, usedBare = tookBare+time.Since(start), usedBare+cpuTime(b)-before
+		tookBare, usedBare = tookBare+time.Since(start), usedBare+benchmark.CPUTime(b)-before
 	}
-	b.ReportMetric(benchEvents*float64(b.N)/took.Seconds(), "events/s")
+	use.Report(b, benchEvents*float64(b.N))
 	b.ReportMetric(benchEvents*float64(b.N)/tookBare.Seconds(), "bare-events/s")
 	b.ReportMetric(benchEvents*float64(b.N)/float64(sent), "events/request")
 	b.ReportMetric(tookBare.Seconds()/took.Seconds(), "ratio")
-	b.ReportMetric(usedBare.Seconds()/used.Seconds(), "by-CPU-time") // the same where others use the machine
+	b.ReportMetric(usedBare.Seconds()/use.CPU().Seconds(), "by-CPU-time") // the same where others use the machine
 	b.ReportMetric(0, "ns/op")
 }
 
@@ -113,15 +114,6 @@ func benchBodies(b *testing.B, requests []string) [][]byte {
 		bodies = append(bodies, bytes.Clone(body))
 	}
 	return bodies
-}
-
-// cpuTime is what this process has used of the processors.
-func cpuTime(b *testing.B) time.Duration {
-	var used syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 // bareClient posts bodies with so many requests in flight.
