@@ -21,7 +21,7 @@ func TestTornTail(t *testing.T) {
 	}
 	dir := filepath.Join(fastDir(t), "log")
 	o := options(dir)
-	o.SegmentBytes = 4 << 20 // all blocks in one file
+	o.SegmentBytes = 2 * int64(segment) // all blocks in one file, and little memory for each of the thousands of opens
 	l := open(t, o)
 	for n := 0; l.Stats().Bytes < int64(segment); n++ {
 		mustAppend(t, l, entry(n, 1+n%3, 40+n*7%400))
