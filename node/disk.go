@@ -63,7 +63,6 @@ func (g *gate) set(full bool) (changed bool) {
 
 // diskKeeper applies retention and the watermarks.
 type diskKeeper struct {
-	cfg      config.WAL
 	dir      string
 	log      *wal.Log
 	keepFrom func() uint64 // lowest seq that a cursor still needs
@@ -73,8 +72,22 @@ type diskKeeper struct {
 	logger   *slog.Logger
 
 	mu   sync.Mutex
+	cfg  config.WAL
 	last diskState
 	rate rate
+}
+
+// configure changes the bounds, from the next look on.
+func (k *diskKeeper) configure(cfg config.WAL) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.cfg = cfg
+}
+
+func (k *diskKeeper) config() config.WAL {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.cfg
 }
 
 // diskState is what the keeper saw last.
@@ -102,9 +115,10 @@ func (k *diskKeeper) run(ctx context.Context) {
 
 // keep deletes what retention allows, and opens or closes the gate.
 func (k *diskKeeper) keep(now time.Time) {
-	budget, err := k.budget()
+	cfg := k.config()
+	budget, err := k.budget(int64(cfg.DiskBudget))
 	s := diskState{budget: budget, err: err}
-	policy := wal.Retention{KeepFrom: k.keepFrom(), Age: k.cfg.Retain.Age, Bytes: int64(k.cfg.Retain.Bytes)}
+	policy := wal.Retention{KeepFrom: k.keepFrom(), Age: cfg.Retain.Age, Bytes: int64(cfg.Retain.Bytes)}
 	if ceiling := int64(float64(budget) * freeAbove); err == nil && (policy.Bytes == 0 || policy.Bytes > ceiling) {
 		policy.Bytes = max(ceiling, 1)
 	}
@@ -137,13 +151,13 @@ func (k *diskKeeper) publish(s diskState) {
 // budget is the configured one, or a share of the file system. What others
 // have filled of it is not the log's to take: a budget never exceeds what the
 // log holds and what is still free.
-func (k *diskKeeper) budget() (int64, error) {
+func (k *diskKeeper) budget(configured int64) (int64, error) {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(k.dir, &fs); err != nil {
-		return int64(k.cfg.DiskBudget), fmt.Errorf("look at the file system of %s: %w", k.dir, err)
+		return configured, fmt.Errorf("look at the file system of %s: %w", k.dir, err)
 	}
 	block := int64(fs.Bsize)
-	budget := int64(k.cfg.DiskBudget)
+	budget := configured
 	if budget == 0 {
 		budget = int64(float64(int64(fs.Blocks)*block) * defaultBudgetShare)
 	}

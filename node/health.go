@@ -33,9 +33,9 @@ type health struct {
 }
 
 func newHealth(n *Node) *health {
-	h := &health{node: n, stuck: newStuckWatch(map[string]time.Duration{
-		clickhouseCursor: n.cfg.Shippers.ClickHouse.Flush.Age,
-		archiveCursor:    n.cfg.Shippers.Archive.Flush.Age,
+	h := &health{node: n, stuck: newStuckWatch(func(cursor string) time.Duration {
+		c := n.config().Shippers
+		return map[string]time.Duration{clickhouseCursor: c.ClickHouse.Flush.Age, archiveCursor: c.Archive.Flush.Age}[cursor]
 	})}
 	h.look(time.Now())
 	return h
@@ -186,7 +186,7 @@ func (h *health) moves(now time.Time) admin.Check {
 
 // keys: can their source be reached?
 func (h *health) keys() admin.Check {
-	return keysCheck(h.node.source.Stats(), h.node.keys.Age(), h.node.keys.Stale(), h.node.cfg.Keys.MaxStale)
+	return keysCheck(h.node.source.Stats(), h.node.keys.Age(), h.node.keys.Stale(), h.node.config().Keys.MaxStale)
 }
 
 func keysCheck(s auth.SourceStats, age time.Duration, stale bool, maxStale time.Duration) admin.Check {

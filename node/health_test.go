@@ -46,7 +46,7 @@ func holds(t *testing.T, c admin.Check, ready bool, texts ...string) {
 
 func TestStuckCursorIsToldFromAnIdleOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStuckWatch(map[string]time.Duration{"archive": time.Hour})
+		w := newStuckWatch(func(cursor string) time.Duration { return map[string]time.Duration{"archive": time.Hour}[cursor] })
 		begun := time.Now()
 		for _, name := range []string{"moves", "idle", "failing", "paused", "stands", "archive"} {
 			w.since(shipper.Status{Name: name, NextSeq: 7, LagEvents: 3, State: shipper.Running}, begun)

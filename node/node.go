@@ -17,6 +17,7 @@ import (
 	"forebay/router"
 	"forebay/router/auth"
 	"forebay/router/dedupe"
+	"forebay/router/ratelimit"
 	"forebay/shipper"
 	"forebay/shipper/session"
 	"forebay/wal"
@@ -34,16 +35,27 @@ type Options struct {
 	Version string
 	Built   time.Time    // when the program was built; a clock before it is not believed
 	Logger  *slog.Logger // nil: nothing is logged
+
+	// Load reads the configuration anew, for Reload; nil: it has no file.
+	Load func() (config.Config, error)
+	// SetLogLevel, if set, is called when a reload changes log.level.
+	SetLogLevel func(level string) error
 }
 
 // Node is an assembled node. Open makes it, Run runs it and closes it.
 type Node struct {
-	cfg     config.Config
+	cfg     config.Config // as of the start; see config for what has changed since
 	version string
 	built   time.Time
 	started time.Time
 	logger  *slog.Logger
 	tail    *logTail
+
+	reloading   sync.Mutex                    // one reload at a time
+	reloaded    bool                          // no more reloads: the node stops
+	current     atomic.Pointer[config.Config] // with what reloads have changed
+	load        func() (config.Config, error)
+	setLogLevel func(string) error
 
 	clockDoubted atomic.Bool
 	logID        atomic.Pointer[string] // once it is known
@@ -59,6 +71,7 @@ type Node struct {
 	keys    *auth.Directory
 	source  auth.Source
 	window  *dedupe.Window
+	limiter *ratelimit.Limiter
 	router  *router.Router
 	cursors *shipper.Cursors
 	session *session.Sink // nil if it is not enabled
@@ -101,6 +114,8 @@ func newNode(cfg config.Config, o Options) *Node {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	n := &Node{cfg: cfg, version: o.Version, built: o.Built, started: time.Now().UTC(), tail: newLogTail()}
+	n.load, n.setLogLevel = o.Load, o.SetLogLevel
+	n.current.Store(&cfg)
 	n.logger = n.newLogger(n.tail.beside(o.Logger.Handler()))
 	n.metrics = newMetrics(n)
 	n.stopping, n.endStreams = context.WithCancel(context.Background())
@@ -164,6 +179,7 @@ func (n *Node) Run(ctx context.Context) error {
 func (n *Node) stop(stopBackground func(), behind *sync.WaitGroup) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
+	n.endReloads()
 	err := n.ingest.Shutdown(ctx)
 	stopBackground()
 	ended := make(chan struct{})
@@ -257,6 +273,6 @@ func (n *Node) noteDurable(ctx context.Context) {
 func (n *Node) handler(token string) http.Handler {
 	return admin.NewHandler(admin.Options{
 		Node: n, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors,
-		Metrics: n.metrics.handler(), Token: token, Drops: n.router, Lines: n.tail, Stopping: n.stopping, Logger: n.logger,
+		Metrics: n.metrics.handler(), Token: token, Drops: n.router, Lines: n.tail, Reload: n.Reload, Stopping: n.stopping, Logger: n.logger,
 	})
 }

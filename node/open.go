@@ -116,11 +116,7 @@ func (n *Node) checkIdentity() error {
 // now; PostgreSQL may be away, the cache then serves.
 func (n *Node) openKeys() error {
 	c := n.cfg.Keys
-	maxStale := c.MaxStale
-	if c.Source == config.KeysFile {
-		maxStale = 0 // whoever can change the file is on this machine: there is nobody to lose touch with
-	}
-	n.keys = auth.NewDirectory(maxStale)
+	n.keys = auth.NewDirectory(maxStale(c))
 	logger := n.logger.With("part", "keys")
 	if c.Source == config.KeysFile {
 		source := file.NewSource(c.File.Path, logger)
@@ -139,37 +135,34 @@ func (n *Node) openKeys() error {
 	return source.Load(n.keys)
 }
 
+// maxStale is how old keys may be. Whoever can change a key file is on this
+// machine: there is nobody to lose touch with.
+func maxStale(c config.Keys) time.Duration {
+	if c.Source == config.KeysFile {
+		return 0
+	}
+	return c.MaxStale
+}
+
 func (n *Node) openRouter() error {
 	n.window = dedupe.New(dedupe.Options{
 		Window: n.cfg.Dedupe.Window, MaxKeys: n.cfg.Dedupe.MaxKeys, Rebuild: n.openedAt > 0,
 	})
 	n.gate = &gate{log: n.log}
-	proxies, err := prefixes(n.cfg.Ingest.TrustedProxies)
+	settings, err := routerSettings(n.cfg)
 	if err != nil {
 		return err
 	}
-	l := n.cfg.Limits
-	limits := event.DefaultLimits()
-	limits.BatchEvents, limits.BatchBytes, limits.EventBytes = l.BatchEvents, int(l.BatchBytes), int(l.EventBytes)
-	limits.StringBytes, limits.SessionBytes, limits.Depth = int(l.StringBytes), int(l.SessionBytes), l.Depth
-	limits.MaxAhead, limits.MaxAge = l.TimestampAhead, l.TimestampAge
-	limits.EventTypes = n.cfg.Ingest.EventTypes
-	checker, err := privacyChecker(n.cfg.Privacy)
-	if err != nil {
-		return err
-	}
+	n.limiter = ratelimit.New(ratelimit.Options{RequestsPerSecond: n.cfg.Limits.RequestsPerSecond, Burst: n.cfg.Limits.Burst})
 	ceiling := router.NewCeiling()
 	n.router, err = router.New(router.Options{
 		Log: n.gate, Keys: n.keys, Window: n.window, Hasher: dedupe.NewHasher(n.log.ID()),
-		Limiter:        ratelimit.New(ratelimit.Options{RequestsPerSecond: l.RequestsPerSecond, Burst: l.Burst}),
-		Limits:         limits,
-		WireBytes:      int(l.WireBytes),
-		Privacy:        checker,
-		TrustedProxies: proxies,
-		Now:            n.believedNow,
-		Ceiling:        ceiling,
-		OnReply:        n.metrics.replied,
-		Logger:         n.logger.With("part", "router"),
+		Limiter:  n.limiter,
+		Settings: settings,
+		Now:      n.believedNow,
+		Ceiling:  ceiling,
+		OnReply:  n.metrics.replied,
+		Logger:   n.logger.With("part", "router"),
 	})
 	if err != nil {
 		return err
@@ -196,12 +189,26 @@ func (n *Node) openRouter() error {
 	return nil
 }
 
-func privacyChecker(c config.Privacy) (*privacy.Checker, error) {
-	o, err := c.Options()
-	if err != nil {
-		return nil, err
+// routerSettings are those that a configuration asks for.
+func routerSettings(cfg config.Config) (s router.Settings, err error) {
+	if s.TrustedProxies, err = prefixes(cfg.Ingest.TrustedProxies); err != nil {
+		return s, err
 	}
-	return privacy.New(o)
+	checked, err := cfg.Privacy.Options()
+	if err != nil {
+		return s, err
+	}
+	if s.Privacy, err = privacy.New(checked); err != nil {
+		return s, err
+	}
+	l := cfg.Limits
+	s.WireBytes = int(l.WireBytes)
+	s.Limits = event.DefaultLimits()
+	s.Limits.BatchEvents, s.Limits.BatchBytes, s.Limits.EventBytes = l.BatchEvents, int(l.BatchBytes), int(l.EventBytes)
+	s.Limits.StringBytes, s.Limits.SessionBytes, s.Limits.Depth = int(l.StringBytes), int(l.SessionBytes), l.Depth
+	s.Limits.MaxAhead, s.Limits.MaxAge = l.TimestampAhead, l.TimestampAge
+	s.Limits.EventTypes = cfg.Ingest.EventTypes
+	return s, nil
 }
 
 // setAsideParked lets sessions that fail no longer hold the log back: their

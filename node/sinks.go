@@ -37,15 +37,19 @@ func (n *Node) openCursors() (err error) {
 }
 
 func (n *Node) addClickHouse() error {
-	c := n.cfg.Shippers.ClickHouse
 	o := ClickHouseOptions(n.cfg)
 	o.Logger = n.logger.With("part", clickhouseCursor)
 	sink, err := clickhouse.New(o)
 	if err != nil {
 		return fmt.Errorf("shippers.clickhouse: %w", err)
 	}
-	_, err = n.cursors.Add(clickhouseCursor, sink, shipper.Flush{Rows: c.Flush.Rows, Bytes: int64(c.Flush.Bytes), Age: c.Flush.Age})
+	_, err = n.cursors.Add(clickhouseCursor, sink, clickhouseFlush(n.cfg))
 	return err
+}
+
+func clickhouseFlush(cfg config.Config) shipper.Flush {
+	f := cfg.Shippers.ClickHouse.Flush
+	return shipper.Flush{Rows: f.Rows, Bytes: int64(f.Bytes), Age: f.Age}
 }
 
 // ClickHouseOptions are those of the configured table, for the sink and for

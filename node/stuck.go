@@ -16,7 +16,7 @@ const stuckAfter = 5 * time.Minute
 // do. A cursor that fails or is paused says so itself; one that is stuck does
 // not know of it.
 type stuckWatch struct {
-	patience map[string]time.Duration // by cursor: how long it may wait for more
+	patience func(cursor string) time.Duration // how long it may wait for more
 	standing map[string]standing
 }
 
@@ -26,7 +26,7 @@ type standing struct {
 	since       time.Time
 }
 
-func newStuckWatch(patience map[string]time.Duration) *stuckWatch {
+func newStuckWatch(patience func(cursor string) time.Duration) *stuckWatch {
 	return &stuckWatch{patience: patience, standing: map[string]standing{}}
 }
 
@@ -42,7 +42,7 @@ func (p *stuckWatch) since(s shipper.Status, now time.Time) time.Time {
 		p.standing[s.Name] = standing{next: s.NextSeq, epoch: s.Epoch, since: now}
 		return time.Time{}
 	}
-	if now.Sub(at.since) < stuckAfter+p.patience[s.Name] {
+	if now.Sub(at.since) < stuckAfter+p.patience(s.Name) {
 		return time.Time{}
 	}
 	return at.since

@@ -43,8 +43,9 @@ func (f *findings) list() []Finding {
 // inspect refuses the events that hold personal data. What the sender says
 // about itself is stored with every event, so it is inspected too.
 func (r *Router) inspect(p *passage, batch *event.Batch) {
-	drops := r.privacy.Drops(p.key.Project)
-	app, sdk := r.privacy.Find(batch.AppID, false), r.privacy.Find(batch.SDKVersion, false)
+	checker := p.settings.Privacy
+	drops := checker.Drops(p.key.Project)
+	app, sdk := checker.Find(batch.AppID, false), checker.Find(batch.SDKVersion, false)
 	for i := range batch.Events {
 		refusal := &p.verdict.events[i].refusal
 		if refusal.Refused() {
@@ -57,7 +58,7 @@ func (r *Router) inspect(p *passage, batch *event.Batch) {
 		case sdk&drops != 0:
 			*refusal = event.Refusal{Reason: event.Privacy, Field: "sdk_version", Rule: rule(sdk & drops)}
 		default:
-			found |= r.inspectEvent(batch, &batch.Events[i], drops, refusal)
+			found |= inspectEvent(checker, batch, &batch.Events[i], drops, refusal)
 		}
 		if found != 0 {
 			r.findings.add(found, drops)
@@ -70,9 +71,9 @@ func (r *Router) inspect(p *passage, batch *event.Batch) {
 
 // inspectEvent looks at one event until something drops it, and returns all
 // that was found.
-func (r *Router) inspectEvent(batch *event.Batch, e *event.Event, drops privacy.Set, refusal *event.Refusal) (found privacy.Set) {
+func inspectEvent(checker *privacy.Checker, batch *event.Batch, e *event.Event, drops privacy.Set, refusal *event.Refusal) (found privacy.Set) {
 	batch.Texts(e, func(t event.Text) bool {
-		here := r.privacy.Find(t.Value, t.IsKey)
+		here := checker.Find(t.Value, t.IsKey)
 		if here == 0 {
 			return true
 		}

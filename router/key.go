@@ -51,7 +51,7 @@ func (r *Router) allow(p *passage) (ok bool, retryAfter time.Duration) {
 	if p.known() {
 		return r.limiter.Allow(p.key)
 	}
-	return r.limiter.AllowAddr(clientAddr(p.req, r.trustedProxies))
+	return r.limiter.AllowAddr(clientAddr(p.req, p.settings.TrustedProxies))
 }
 
 // authorize returns the rule by which the key may not send, or "".

@@ -12,15 +12,16 @@ import (
 // passage is one request on its way through the pipeline. It is reused, and
 // its slices with it.
 type passage struct {
-	req     *http.Request
-	format  event.Format
-	now     time.Time
-	key     auth.Key   // the zero Key if it is not known
-	keyRule event.Rule // why it is not known
-	pool    *buffers   // where its memory comes from
-	entered bool       // it has a place among the requests that are handled
-	stage   stage
-	verdict verdict
+	req      *http.Request
+	format   event.Format
+	now      time.Time
+	settings *settings
+	key      auth.Key   // the zero Key if it is not known
+	keyRule  event.Rule // why it is not known
+	pool     *buffers   // where its memory comes from
+	entered  bool       // it has a place among the requests that are handled
+	stage    stage
+	verdict  verdict
 
 	number, lastEvent uint64 // of the request and its last event, as they are counted
 
@@ -78,10 +79,10 @@ func (r *Router) ingest(p *passage) {
 	}
 
 	// Decode and validate. From here on refusals are the events' own.
-	decoder := r.decoders.Get().(*event.Decoder)
+	decoder := p.settings.decoders.Get().(*event.Decoder)
 	batch, refusal := decoder.Decode(body.b, p.format, p.now)
 	if refusal.Refused() {
-		r.putDecoder(decoder)
+		p.settings.putDecoder(decoder)
 		r.drop(p, refusal, 0)
 		return
 	}
@@ -96,7 +97,7 @@ func (r *Router) ingest(p *passage) {
 
 	// Append: what is stored is durable when this returns.
 	entry := r.encode(p, batch, reservation)
-	r.putDecoder(decoder)
+	p.settings.putDecoder(decoder)
 	p.pool.put(body)
 	body = nil
 	r.store(p, entry, reservation)

@@ -27,20 +27,20 @@ func bodyFormat(contentType string, path event.Format) (event.Format, event.Refu
 // sender has shown a key that is not known: then nothing in it can count.
 func (r *Router) read(p *passage, shown bool) (*buffer, event.Refusal) {
 	e := parseEncoding(p.req.Header["Content-Encoding"])
-	keep := r.batchBytes
+	keep := p.settings.Limits.BatchBytes
 	switch {
 	case shown && !p.known():
 		keep = keepNothing
 	case e != encodingNone:
 		// A body that is larger compressed than what may come out of it is made
 		// to keep the decompressor busy.
-		keep += r.batchBytes/16 + 1024
+		keep += p.settings.Limits.BatchBytes/16 + 1024
 	}
 	p.pool = &r.buffers
 	if !shown {
 		p.pool = &r.beacons
 	}
-	wire, ended, refusal := p.pool.readBody(p.req.Body, r.wireBytes, keep)
+	wire, ended, refusal := p.pool.readBody(p.req.Body, p.settings.WireBytes, keep)
 	p.verdict.closes = !ended
 	if wire == nil {
 		return nil, refusal
@@ -59,7 +59,7 @@ func (r *Router) read(p *passage, shown bool) (*buffer, event.Refusal) {
 		return wire, event.Refusal{}
 	}
 	defer p.pool.put(wire)
-	return r.decompressors.decompress(p.req.Context(), p.pool, wire.b, e, r.batchBytes)
+	return r.decompressors.decompress(p.req.Context(), p.pool, wire.b, e, p.settings.Limits.BatchBytes)
 }
 
 // leave gives the request's place and its body's memory back.

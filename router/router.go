@@ -18,7 +18,6 @@ import (
 	"forebay/router/auth"
 	"forebay/router/dedupe"
 	"forebay/router/event"
-	"forebay/router/privacy"
 	"forebay/wal"
 )
 
@@ -54,8 +53,7 @@ type Options struct {
 	Window  Window
 	Hasher  dedupe.Hasher // of the log's identity
 
-	Limits    event.Limits // of a decoded body; see event.DefaultLimits
-	WireBytes int          // bytes of a body as sent; default 2 MiB. More ends the connection.
+	Settings // what Router.Change can change later
 
 	// MaxRequests is how many requests are decoded or stored at a time; default
 	// 4096. More are dropped as overloaded.
@@ -68,13 +66,6 @@ type Options struct {
 	// Decompressors is how many bodies are decompressed at a time, at up to 16
 	// MiB each; default GOMAXPROCS. Others wait.
 	Decompressors int
-
-	// Privacy judges the keys and strings of events. Default: every detector
-	// drops.
-	Privacy *privacy.Checker
-
-	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
-	TrustedProxies []netip.Prefix
 
 	// Now returns the time that timestamps are held against, or a zero time
 	// while the clock is not believed: then they are not. Default time.Now.
@@ -103,10 +94,8 @@ type Router struct {
 	ceiling *Ceiling
 	onReply func(time.Duration)
 
-	wireBytes      int
-	batchBytes     int
-	maxRequests    int64
-	trustedProxies []netip.Prefix
+	settings    atomic.Pointer[settings]
+	maxRequests int64
 
 	routes        *httprouter.Router
 	headers       fixedHeaders
@@ -114,12 +103,10 @@ type Router struct {
 	buffers       buffers // for requests with a key in the header or query
 	beacons       buffers // for the others
 	decompressors *decompressors
-	decoders      sync.Pool // of *event.Decoder
 	passages      sync.Pool // of *passage
 	inFlight      atomic.Int64
 	tally         *tally
 	tap           *tap
-	privacy       *privacy.Checker
 	findings      findings
 }
 
@@ -129,32 +116,24 @@ func New(opts Options) (*Router, error) {
 	if opts.Log == nil || opts.Keys == nil || opts.Limiter == nil || opts.Window == nil {
 		return nil, errors.New("router: Log, Keys, Limiter and Window are required")
 	}
-	if err := opts.setDefaults(); err != nil {
-		return nil, err
-	}
+	opts.setDefaults()
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
 	r := &Router{
 		log: opts.Log, keys: opts.Keys, limiter: opts.Limiter, window: opts.Window, hasher: opts.Hasher,
 		logger: opts.Logger, now: opts.Now, ceiling: opts.Ceiling, onReply: opts.OnReply,
-		wireBytes: opts.WireBytes, batchBytes: opts.Limits.BatchBytes, maxRequests: int64(opts.MaxRequests),
-		trustedProxies: opts.TrustedProxies,
-		headers:        newFixedHeaders(), replyOK: []byte(replyOK),
+		maxRequests: int64(opts.MaxRequests),
+		headers:     newFixedHeaders(), replyOK: []byte(replyOK),
 		decompressors: newDecompressors(opts.Decompressors),
 		tally:         newTally(), tap: newTap(),
-		privacy: opts.Privacy,
+	}
+	if err := r.Change(opts.Settings); err != nil {
+		return nil, err
 	}
 	r.beacons.limit = opts.MaxBytes / 4
 	r.buffers.limit = opts.MaxBytes - r.beacons.limit
 	r.passages.New = func() any { return new(passage) }
-	r.decoders.New = func() any {
-		d, err := event.NewDecoder(opts.Limits)
-		if err != nil {
-			panic("router: " + err.Error()) // New has tried these limits
-		}
-		return d
-	}
 	r.routes = r.newRoutes()
 	return r, nil
 }
@@ -167,13 +146,7 @@ const (
 	maxWireBytes       = 64 << 20
 )
 
-func (o *Options) setDefaults() (err error) {
-	if o.WireBytes == 0 {
-		o.WireBytes = defaultWireBytes
-	}
-	if o.Limits.BatchBytes == 0 {
-		o.Limits.BatchBytes = event.DefaultLimits().BatchBytes
-	}
+func (o *Options) setDefaults() {
 	if o.MaxRequests == 0 {
 		o.MaxRequests = defaultMaxRequests
 	}
@@ -189,22 +162,14 @@ func (o *Options) setDefaults() (err error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.Privacy == nil {
-		o.Privacy, err = privacy.New(privacy.Options{})
-	}
-	return err
 }
 
 func (o *Options) validate() error {
-	if o.WireBytes < 1 || o.WireBytes > maxWireBytes {
-		return fmt.Errorf("router: wire bytes is %d, want 1 to %d", o.WireBytes, maxWireBytes)
-	}
 	if o.MaxRequests < 1 || o.MaxBytes < 4*smallestBuffer || o.Decompressors < 1 {
 		return fmt.Errorf("router: max requests is %d, max bytes %d and decompressors %d; want at least 1, %d and 1",
 			o.MaxRequests, o.MaxBytes, o.Decompressors, 4*smallestBuffer)
 	}
-	_, err := event.NewDecoder(o.Limits)
-	return err
+	return nil
 }
 
 // newRoutes names the paths. Anything else is 404, or 405 with another method.
@@ -230,7 +195,7 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.routes.
 func (r *Router) post(w http.ResponseWriter, req *http.Request, format event.Format) {
 	start := time.Now()
 	p := r.passages.Get().(*passage)
-	p.req, p.format, p.now = req, format, r.now()
+	p.req, p.format, p.now, p.settings = req, format, r.now(), r.settings.Load()
 	r.contained(p)
 	r.ceiling.await(p.number, p.lastEvent)
 	r.reply(w, req, &p.verdict)

@@ -178,12 +178,3 @@ func (r *Router) abandon(p *passage) {
 	case stageDone:
 	}
 }
-
-// maxDecoderBytes is the memory of a decoder that is kept for the next body.
-const maxDecoderBytes = 1 << 20
-
-func (r *Router) putDecoder(d *event.Decoder) {
-	if d.Size() <= maxDecoderBytes {
-		r.decoders.Put(d)
-	}
-}

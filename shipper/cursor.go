@@ -14,7 +14,6 @@ import (
 type Cursor struct {
 	name   string
 	sink   Sink
-	flush  Flush
 	log    Log
 	state  State
 	set    *Cursors
@@ -25,6 +24,7 @@ type Cursor struct {
 	saving  sync.Mutex // one commit of pos at a time, in order
 
 	mu        sync.Mutex
+	flush     Flush
 	pos       position
 	current   *Plan
 	fillPlan  *Plan       // of the round that delivers requeued letters
@@ -46,6 +46,24 @@ type Cursor struct {
 
 // Name is the cursor's name.
 func (c *Cursor) Name() string { return c.name }
+
+// Flush is when a batch of the cursor is closed.
+func (c *Cursor) Flush() Flush {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.flush
+}
+
+// SetFlush changes that, from the next batch on.
+func (c *Cursor) SetFlush(flush Flush) error {
+	if err := flush.check(c.name); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flush = flush
+	return nil
+}
 
 // Next is the first seq that is not yet accounted for.
 func (c *Cursor) Next() uint64 {

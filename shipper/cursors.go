@@ -59,8 +59,8 @@ func NewCursors(o Options) (*Cursors, error) {
 // the oldest event of the log in an epoch of its own, and counts what the log
 // no longer keeps as expired.
 func (cs *Cursors) Add(name string, sink Sink, flush Flush) (*Cursor, error) {
-	if flush.Rows < 1 || flush.Bytes < 1 || flush.Age < 0 {
-		return nil, fmt.Errorf("cursor %s: flush needs rows and bytes of at least 1 and no negative age", name)
+	if err := flush.check(name); err != nil {
+		return nil, err
 	}
 	c := &Cursor{
 		name: name, sink: sink, flush: flush,

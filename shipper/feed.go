@@ -46,6 +46,7 @@ type Feed struct {
 	letters map[uint64]time.Time
 }
 
+// newFeed yields the log. It is called with c.mu held.
 func newFeed(c *Cursor, p position, limit int) *Feed {
 	return &Feed{
 		cursor: c, flush: c.flush, start: p.Next, epoch: p.Epoch, replay: p.Replay,
@@ -53,7 +54,8 @@ func newFeed(c *Cursor, p position, limit int) *Feed {
 	}
 }
 
-// newFillFeed yields the requeued dead letters instead of the log.
+// newFillFeed yields the requeued dead letters instead of the log. It is called
+// with c.mu held.
 func newFillFeed(c *Cursor, p position) *Feed {
 	return &Feed{cursor: c, flush: c.flush, start: p.Next, epoch: p.Epoch, fill: true, left: -1, letters: map[uint64]time.Time{}}
 }
@@ -140,6 +142,7 @@ func (f *Feed) note(b *Batch) {
 // full or old enough.
 func (f *Feed) collect(ctx context.Context) (*Batch, error) {
 	if f.batch == nil {
+		f.flush = f.cursor.Flush() // it may have changed since the last batch
 		f.batch = &Batch{First: f.next, Events: f.spare}
 		f.spare = nil
 	}

@@ -2,6 +2,7 @@ package shipper
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"forebay/wal"
@@ -77,6 +78,13 @@ type Flush struct {
 	Rows  int           // events, at least 1
 	Bytes int64         // sum of raw event bytes; one larger event still goes, alone
 	Age   time.Duration // since the first event was read; 0 takes what is there without waiting
+}
+
+func (f Flush) check(cursor string) error {
+	if f.Rows < 1 || f.Bytes < 1 || f.Age < 0 {
+		return fmt.Errorf("cursor %s: flush needs rows and bytes of at least 1 and no negative age", cursor)
+	}
+	return nil
 }
 
 // PauseError is returned by Sink.Ship when retrying is pointless until an

@@ -26,8 +26,8 @@ type TrailEntry struct {
 	At     time.Time       `json:"at"`
 	By     string          `json:"by"`
 	Why    string          `json:"why,omitempty"`
-	Verb   string          `json:"verb"` // pause, resume, step, rewind, skip, undo, requeue, discard, import
-	Cursor string          `json:"cursor"`
+	Verb   string          `json:"verb"`   // pause, resume, step, rewind, skip, undo, requeue, discard, import, or what Note was told
+	Cursor string          `json:"cursor"` // empty for what is not about one
 	Before json.RawMessage `json:"before,omitempty"`
 	After  json.RawMessage `json:"after,omitempty"`
 }
@@ -116,6 +116,14 @@ func (t *trail) commitLocked(e TrailEntry, before, after any, commit func(entry 
 		t.first++
 	}
 	return nil
+}
+
+// Note puts a change that is not about one cursor into the audit trail. The
+// entry is durable when it returns.
+func (cs *Cursors) Note(cmd Command, verb string, before, after any) error {
+	return cs.trail.commit(TrailEntry{By: cmd.By, Why: cmd.Why, Verb: verb}, before, after, func(entry ...Write) error {
+		return cs.opts.State.Commit(entry...)
+	})
 }
 
 // Trail calls fn for the entries of the audit trail, oldest first. It keeps

@@ -7,12 +7,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"forebay/node/admin"
 	"forebay/node/config"
 )
 
 func newConfig(g *globals) *cobra.Command {
-	c := &cobra.Command{Use: "config", Short: "Check and show the configuration", Args: exactArgs()}
-	c.AddCommand(newConfigCheck(g), newConfigShow(g))
+	c := &cobra.Command{Use: "config", Short: "Check, show and reload the configuration", Args: exactArgs()}
+	c.AddCommand(newConfigCheck(g), newConfigShow(g), newConfigReload(g))
 	return c
 }
 
@@ -62,4 +63,53 @@ func newConfigShow(g *globals) *cobra.Command {
 			return err
 		},
 	}
+}
+
+func newConfigReload(g *globals) *cobra.Command {
+	var why string
+	cmd := &cobra.Command{
+		Use: "reload", Short: "Have the running node read its configuration anew and apply what can change live",
+		Long: `Have the running node read its configuration anew, and apply what can change
+while it runs: those fields are marked in node/config/REFERENCE.md. What wants a
+restart is named and left as it is, and the command exits with 1. A
+configuration that is wrong changes nothing. SIGHUP does the same.`,
+		Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := g.running()
+			if err != nil {
+				return err
+			}
+			r, err := c.Reload(cmd.Context(), command(why))
+			if err != nil {
+				return err
+			}
+			if err := g.showReload(r); err != nil {
+				return err
+			}
+			if len(r.Refused) > 0 {
+				return fmt.Errorf("%d changes hold only once the node is restarted", len(r.Refused))
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&why, "why", "", "reason, for the audit trail")
+	return cmd
+}
+
+func (g *globals) showReload(r admin.ReloadReply) error {
+	if g.json {
+		return g.printJSON(r)
+	}
+	rows := [][]string{{"FIELD", "FROM", "TO", "STATE"}}
+	for _, c := range r.Applied {
+		rows = append(rows, []string{c.Field, c.From, c.To, "in use"})
+	}
+	for _, c := range r.Refused {
+		rows = append(rows, []string{c.Field, c.From, c.To, "wants a restart"})
+	}
+	if len(rows) == 1 {
+		_, err := fmt.Fprintln(g.out, "nothing differs from what the node uses")
+		return err
+	}
+	return g.table(rows...)
 }

@@ -46,6 +46,26 @@ func (g *globals) withNode(fn func(*admin.Client) error) (err error) {
 	return fn(admin.InProcess(stopped.Handler()))
 }
 
+// running is a client of the node that the flags name, which has to run.
+func (g *globals) running() (*admin.Client, error) {
+	address, tokenFile := g.address(), g.tokenFile
+	if g.config != "" && g.admin == "" {
+		cfg, err := config.Load(g.config, os.Environ())
+		if err != nil {
+			return nil, err
+		}
+		address = cfg.Admin.Listen
+		if tokenFile == "" {
+			tokenFile = cfg.Admin.TokenFile
+		}
+	}
+	token, err := g.token(tokenFile)
+	if err != nil {
+		return nil, err
+	}
+	return admin.NewClient(address, token), nil
+}
+
 func (g *globals) address() string {
 	if g.admin != "" {
 		return g.admin

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -52,7 +53,7 @@ func (g *globals) runDev(cmd *cobra.Command, dir string) (err error) {
 	cfg.Ingest.Listen = usual(cfg.Ingest.Listen)
 	cfg.Admin.Listen = usual(cfg.Admin.Listen)
 	cfg.Log.Level = "warn"
-	logger, err := newLogger(cfg.Log, g.err)
+	logger, err := newLogger(cfg.Log, new(slog.LevelVar), g.err)
 	if err != nil {
 		return err
 	}

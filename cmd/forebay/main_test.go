@@ -23,7 +23,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("FOREBAY_UPDATE") != "",
 		Setup: func(e *testscript.Env) error {
-			e.Values[stopKey] = new(stopper)
+			e.Values[startedKey] = new(started)
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("FOREBAY_OPERATOR", "ann")
 			return nil
@@ -33,6 +33,8 @@ func TestScripts(t *testing.T) {
 			"stopnode":  stopNodeCmd,
 			"post":      postCmd,
 			"settled":   settledCmd,
+			"hupnode":   hupNodeCmd,
+			"waitfor":   waitForCmd,
 		},
 	})
 }

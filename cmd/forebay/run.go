@@ -7,12 +7,16 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"forebay/node"
+	"forebay/node/admin"
 	"forebay/node/config"
 )
 
@@ -36,24 +40,59 @@ process that prints what reaches it.`,
 			if g.config == "" {
 				return usageError{errors.New("say which configuration to run: --config FILE, or --dev for one that needs nothing")}
 			}
-			cfg, err := config.Load(g.config, os.Environ())
-			if err != nil {
-				return err
-			}
-			logger, err := newLogger(cfg.Log, g.err)
-			if err != nil {
-				return err
-			}
-			n, err := node.Open(cfg, nodeOptions(logger))
-			if err != nil {
-				return err
-			}
-			return notified(cmd.Context(), n, newNotifier(os.Getenv, logger))
+			return g.runNode(cmd.Context())
 		},
 	}
 	cmd.Flags().BoolVar(&dev, "dev", false, "run with everything embedded, on loopback")
 	cmd.Flags().StringVar(&dir, "dev-dir", ".demo", "folder of --dev")
 	return cmd
+}
+
+// runNode runs the node that --config describes. SIGHUP has it read the
+// configuration anew.
+func (g *globals) runNode(ctx context.Context) error {
+	hangups := make(chan os.Signal, 1) // before the node is open, so that one that comes early is not its end
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	load := func() (config.Config, error) { return config.Load(g.config, os.Environ()) }
+	cfg, err := load()
+	if err != nil {
+		return err
+	}
+	var level slog.LevelVar
+	logger, err := newLogger(cfg.Log, &level, g.err)
+	if err != nil {
+		return err
+	}
+	o := nodeOptions(logger)
+	o.Load = load
+	o.SetLogLevel = func(text string) error { return level.UnmarshalText([]byte(text)) }
+	n, err := node.Open(cfg, o)
+	if err != nil {
+		return err
+	}
+	ctx, end := context.WithCancel(ctx)
+	var reloads sync.WaitGroup
+	reloads.Go(func() { reloadOn(ctx, hangups, n, logger) })
+	err = notified(ctx, n, newNotifier(os.Getenv, logger))
+	end()
+	reloads.Wait()
+	return err
+}
+
+// reloadOn reloads the configuration at each signal until ctx ends. What is
+// wrong with it is for the log: nobody waits for an answer.
+func reloadOn(ctx context.Context, signals <-chan os.Signal, n *node.Node, logger *slog.Logger) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+		}
+		if _, err := n.Reload(admin.Command{By: "SIGHUP"}); err != nil {
+			logger.Error("the configuration was not reloaded", "err", err)
+		}
+	}
 }
 
 // notified runs the node and keeps the service manager told of it. It is ready
@@ -88,9 +127,9 @@ func nodeOptions(logger *slog.Logger) node.Options {
 	return node.Options{Version: version, Built: at, Logger: logger}
 }
 
-// newLogger writes to w as the configuration says.
-func newLogger(c config.Log, w io.Writer) (*slog.Logger, error) {
-	var level slog.Level
+// newLogger writes to w as the configuration says, and from what level on it
+// keeps in level.
+func newLogger(c config.Log, level *slog.LevelVar, w io.Writer) (*slog.Logger, error) {
 	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
 		return nil, fmt.Errorf("log.level: %w", err)
 	}

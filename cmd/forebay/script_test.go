@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -49,7 +50,8 @@ func startNodeCmd(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Defer(func() { _ = stop() })
-	ts.Value(stopKey).(*stopper).stop = stop
+	started := ts.Value(startedKey).(*started)
+	started.process, started.stop = cmd.Process, stop
 	client := admin.NewClient(ts.Getenv("ADMIN"), "")
 	waitUntil(ts, func() error {
 		s, err := client.Status(context.Background())
@@ -60,17 +62,45 @@ func startNodeCmd(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// stopper has the way to stop the node that a script started. Scripts run in
-// parallel, each with its own.
-type stopper struct{ stop func() error }
+// started is the node that a script started. Scripts run in parallel, each
+// with its own.
+type started struct {
+	process *os.Process
+	stop    func() error
+}
 
-const stopKey = "stop"
+const startedKey = "started"
 
 func stopNodeCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: stopnode")
 	}
-	ts.Check(ts.Value(stopKey).(*stopper).stop())
+	ts.Check(ts.Value(startedKey).(*started).stop())
+}
+
+func hupNodeCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: hupnode")
+	}
+	ts.Check(ts.Value(startedKey).(*started).process.Signal(syscall.SIGHUP))
+}
+
+// waitForCmd runs a command until its output matches: waitfor REGEXP COMMAND.
+func waitForCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: waitfor REGEXP COMMAND...")
+	}
+	pattern, err := regexp.Compile(args[0])
+	ts.Check(err)
+	waitUntil(ts, func() error {
+		cmd := exec.Command(args[1], args[2:]...)
+		cmd.Dir, cmd.Env = ts.MkAbs("."), append(os.Environ(), "FOREBAY_ADMIN="+ts.Getenv("ADMIN"))
+		out, err := cmd.CombinedOutput()
+		if err == nil && !pattern.Match(out) {
+			err = fmt.Errorf("%q does not match %s", out, pattern)
+		}
+		return err
+	})
 }
 
 func prepareNode(ts *testscript.TestScript) {
@@ -111,10 +141,17 @@ shippers:
 	ts.Check(os.WriteFile(ts.MkAbs("forebay.yaml"), []byte(text), 0o600))
 }
 
-// postCmd posts N sample events: post N.
+// postCmd posts N sample events, ten at a time; they are accepted, or each
+// request is answered with STATUS: post N [STATUS].
 func postCmd(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: post N")
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: post N [STATUS]")
+	}
+	want := http.StatusOK
+	if len(args) == 2 {
+		var err error
+		want, err = strconv.Atoi(args[1])
+		ts.Check(err)
 	}
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
@@ -129,7 +166,7 @@ func postCmd(ts *testscript.TestScript, neg bool, args []string) {
 		text, err := io.ReadAll(res.Body)
 		ts.Check(err)
 		ts.Check(res.Body.Close())
-		if res.StatusCode != http.StatusOK {
+		if res.StatusCode != want {
 			ts.Fatalf("post: %s: %s", res.Status, text)
 		}
 		n -= size

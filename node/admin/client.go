@@ -139,6 +139,12 @@ func (c *Client) AuditLog(ctx context.Context, fn func(shipper.TrailEntry) error
 	return eachLine(ctx, c, "/admin/v1/audit-log", fn)
 }
 
+// Reload has the node read its configuration anew and apply what can change
+// while it runs.
+func (c *Client) Reload(ctx context.Context, cmd Command) (r ReloadReply, err error) {
+	return r, c.post(ctx, "/admin/v1/config/reload", cmd, &r)
+}
+
 func cursorPath(name, verb string) string {
 	return "/admin/v1/cursors/" + url.PathEscape(name) + "/" + verb
 }

@@ -39,11 +39,12 @@ type Options struct {
 	Log      *wal.Log
 	LogDir   string
 	Cursors  *shipper.Cursors
-	Metrics  http.Handler    // nil: no /metrics
-	Token    string          // empty: only for loopback and Unix sockets
-	Drops    Drops           // nil: the node is stopped
-	Lines    LogTail         // the node's own log; nil: the node is stopped
-	Stopping context.Context // when it ends, so do streams; nil: they do not
+	Metrics  http.Handler                       // nil: no /metrics
+	Token    string                             // empty: only for loopback and Unix sockets
+	Drops    Drops                              // nil: the node is stopped
+	Lines    LogTail                            // the node's own log; nil: the node is stopped
+	Reload   func(Command) (ReloadReply, error) // reads the configuration anew; nil: the node is stopped
+	Stopping context.Context                    // when it ends, so do streams; nil: they do not
 	Logger   *slog.Logger
 }
 
@@ -85,6 +86,7 @@ func NewHandler(o Options) http.Handler {
 	r.GET("/admin/v1/wal/verify", a.guard(a.verify))
 	r.GET("/admin/v1/wal/events", a.events)
 	r.GET("/admin/v1/trace", a.guard(a.trace))
+	r.POST("/admin/v1/config/reload", a.guard(a.reload))
 	r.GET("/admin/v1/drops", a.drops)
 	r.GET("/admin/v1/drops/stream", a.streams(a.streamDrops))
 	r.NotFound = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

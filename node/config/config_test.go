@@ -46,7 +46,8 @@ func mustLoad(t testing.TB, path string, env []string, settings ...Setting) Conf
 // TestGeneratedFiles: the sample and the reference are those of the table; -update writes them.
 func TestGeneratedFiles(t *testing.T) {
 	reference := "# Configuration\n\nEvery setting, from the table in fields.go. What a file leaves out has the default; the environment\n" +
-		"overrides the file, and flags override both. Lists in the environment are separated by commas.\n\n" + Reference()
+		"overrides the file, and flags override both. Lists in the environment are separated by commas. A running node takes\n" +
+		"changes of the fields that are *live*, by `forebay config reload` or SIGHUP; the others want a restart.\n\n" + Reference()
 	for path, want := range map[string]string{
 		filepath.Join("..", "..", "cmd", "forebay", "deploy", "forebay.yaml"): Sample(),
 		"REFERENCE.md": reference,
@@ -411,4 +412,27 @@ func FuzzLoad(f *testing.F) {
 			t.Errorf("%v\n%s\nread back as\n%s", l.errs, c.Show(), again.Show())
 		}
 	})
+}
+
+// TestChanges: what a running node takes and what it does not, secrets never shown.
+func TestChanges(t *testing.T) {
+	old := mustLoad(t, "", minimal())
+	next := mustLoad(t, "", append(minimal(), "FOREBAY_LIMITS_BURST=7", "FOREBAY_WAL_RETAIN_AGE=1h", "FOREBAY_PRIVACY_RULES=phone=report",
+		"FOREBAY_INGEST_LISTEN=:1", "FOREBAY_KEYS_POSTGRES_DSN=host=db password=hunter2"))
+	live, fixed := old.Changes(next)
+	want := []Change{{"limits.burst", "2000", "7"}, {"privacy.rules", "[]", "[phone=report]"}, {"wal.retain.age", "24h", "1h"}}
+	if !reflect.DeepEqual(live, want) {
+		t.Errorf("live: %+v, want %+v", live, want)
+	}
+	want = []Change{{"ingest.listen", `":7070"`, `":1"`}, {"keys.postgres.dsn", redacted, redacted}}
+	if !reflect.DeepEqual(fixed, want) {
+		t.Errorf("fixed: %+v, want %+v", fixed, want)
+	}
+	mixed := old.WithLive(next)
+	if live, fixed := mixed.Changes(next); len(live) != 0 || len(fixed) != 2 {
+		t.Errorf("after the live fields are taken: live %+v, fixed %+v", live, fixed)
+	}
+	if live, _ := old.Changes(mixed); len(live) != 3 {
+		t.Error("taking the live fields has changed the configuration that they were taken into")
+	}
 }

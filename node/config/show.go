@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"reflect"
 	"regexp"
 	"strings"
 )
@@ -80,6 +81,45 @@ func (c Config) ShowJSON() (string, error) {
 	return string(text) + "\n", nil
 }
 
+// Change is a field that two configurations differ in.
+type Change struct {
+	Field string `json:"field"` // dotted path
+	From  string `json:"from"`  // as in the file, secrets redacted
+	To    string `json:"to"`
+}
+
+// Changes lists what next changes of c, in the order of the file: what a running
+// node takes, and what holds only after a restart.
+func (c Config) Changes(next Config) (live, fixed []Change) {
+	from, to := fields(&c), fields(&next)
+	for i, f := range from {
+		if formatValue(f.target) == formatValue(to[i].target) {
+			continue
+		}
+		change := Change{Field: f.path, From: formatValue(f.target), To: formatValue(to[i].target)}
+		if f.secret {
+			change.From, change.To = redacted, redacted
+		}
+		if f.live {
+			live = append(live, change)
+		} else {
+			fixed = append(fixed, change)
+		}
+	}
+	return live, fixed
+}
+
+// WithLive is c with the live fields of next.
+func (c Config) WithLive(next Config) Config {
+	from, to := fields(&c), fields(&next)
+	for i, f := range from {
+		if f.live {
+			reflect.ValueOf(f.target).Elem().Set(reflect.ValueOf(to[i].target).Elem())
+		}
+	}
+	return c
+}
+
 // jsonValue is what target holds, in a type that JSON has.
 func jsonValue(target any) any {
 	switch v := target.(type) {
@@ -105,7 +145,8 @@ func Sample() string {
 	b.WriteString("# Forebay's configuration: every field, at its default. What is left out has the same value.\n" +
 		"# Each field is also an environment variable: wal.retain.age is FOREBAY_WAL_RETAIN_AGE, lists by comma.\n" +
 		"# Sizes: 500KiB, 8MiB, 1GiB or plain bytes. Durations: 50ms, 90s, 10m, 168h.\n" +
-		"# Check a file with: forebay config check --config FILE\n")
+		"# Check a file with: forebay config check --config FILE\n" +
+		"# A running node takes changes of fields marked [live], by forebay config reload --config FILE or SIGHUP; the others want a restart.\n")
 	write(&b, fields(&c), true)
 	return b.String()
 }
@@ -134,6 +175,9 @@ func write(b *strings.Builder, table []field, comments bool) {
 			text := f.doc
 			if f.choice != "" {
 				text += " One of: " + strings.Join(strings.Fields(f.choice), ", ") + "."
+			}
+			if f.live {
+				text += " [live]"
 			}
 			comment(b, indent, text)
 		}
@@ -167,13 +211,17 @@ func comment(b *strings.Builder, indent, text string) {
 func Reference() string {
 	c := Default()
 	var b strings.Builder
-	b.WriteString("| Field | Default | Meaning | Environment variable |\n|---|---|---|---|\n")
+	b.WriteString("| Field | Default | Meaning | Live | Environment variable |\n|---|---|---|---|---|\n")
 	for _, f := range fields(&c) {
 		text := f.doc
 		if f.choice != "" {
 			text += " One of: `" + strings.Join(strings.Fields(f.choice), "`, `") + "`."
 		}
-		fmt.Fprintf(&b, "| `%s` | `%s` | %s | `%s` |\n", f.path, formatValue(f.target), strings.ReplaceAll(text, "|", `\|`), f.env())
+		live := ""
+		if f.live {
+			live = "yes"
+		}
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s | `%s` |\n", f.path, formatValue(f.target), strings.ReplaceAll(text, "|", `\|`), live, f.env())
 	}
 	return b.String()
 }

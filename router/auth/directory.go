@@ -15,8 +15,8 @@ const MaxKeys = 1_000_000
 // Directory is the set of keys in memory. Lookups take no lock and wait for
 // nothing; a Source replaces the set as a whole. It is safe for concurrent use.
 type Directory struct {
-	maxStale time.Duration
-	writing  sync.Mutex // held by Replace and Confirm, never by Lookup
+	maxStale atomic.Int64 // a time.Duration
+	writing  sync.Mutex   // held by Replace and Confirm, never by Lookup
 	current  atomic.Pointer[snapshot]
 }
 
@@ -32,10 +32,14 @@ type snapshot struct {
 // set for maxStale, every lookup fails, since keys may have been revoked
 // meanwhile; 0 means that age does not matter.
 func NewDirectory(maxStale time.Duration) *Directory {
-	d := &Directory{maxStale: maxStale}
+	d := &Directory{}
+	d.SetMaxStale(maxStale)
 	d.current.Store(&snapshot{})
 	return d
 }
+
+// SetMaxStale changes how long the set may go unconfirmed.
+func (d *Directory) SetMaxStale(maxStale time.Duration) { d.maxStale.Store(int64(maxStale)) }
 
 // Lookup returns the key with this digest. Known is false if there is none or
 // the set is stale. A revoked or expired key is known: Key.State tells.
@@ -95,7 +99,8 @@ func (d *Directory) Age() time.Duration { return age(d.current.Load()) }
 func (d *Directory) Stale() bool { return d.stale(d.current.Load()) }
 
 func (d *Directory) stale(s *snapshot) bool {
-	return d.maxStale > 0 && age(s) > d.maxStale
+	maxStale := time.Duration(d.maxStale.Load())
+	return maxStale > 0 && age(s) > maxStale
 }
 
 // age is never negative: a cached set can carry the time of a clock that ran ahead.

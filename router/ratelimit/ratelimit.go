@@ -16,6 +16,7 @@ package ratelimit
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"forebay/router/auth"
@@ -39,7 +40,7 @@ type Options struct {
 
 // Limiter holds the buckets. It is safe for concurrent use.
 type Limiter struct {
-	defaults  limit
+	defaults  atomic.Pointer[limit]
 	start     time.Time
 	keys      *table[auth.Digest]
 	addresses *table[addressBlock]
@@ -59,19 +60,27 @@ func New(opts Options) *Limiter {
 	if opts.MaxKeys <= 0 {
 		opts.MaxKeys = DefaultMaxKeys
 	}
-	return &Limiter{
-		defaults:  limit{rate: opts.RequestsPerSecond, burst: float64(opts.Burst)},
+	l := &Limiter{
 		start:     time.Now(),
 		keys:      newTable[auth.Digest](opts.MaxKeys),
 		addresses: newTable[addressBlock](opts.MaxAddresses),
 	}
+	l.SetDefaults(opts.RequestsPerSecond, opts.Burst)
+	return l
+}
+
+// SetDefaults changes the limits of senders that have none of their own, both
+// over 0. It holds from the next request on; buckets keep their level, up to the
+// new burst.
+func (l *Limiter) SetDefaults(requestsPerSecond float64, burst int) {
+	l.defaults.Store(&limit{rate: requestsPerSecond, burst: float64(burst)})
 }
 
 // Allow takes a token from the key's bucket. If there is none, retryAfter is how
 // long until there is one, if nobody else takes it. A change of the key's limits
 // holds from the next request on and keeps the bucket's level, up to the new burst.
 func (l *Limiter) Allow(key auth.Key) (ok bool, retryAfter time.Duration) {
-	lim := l.defaults
+	lim := *l.defaults.Load()
 	if key.RequestsPerSecond > 0 {
 		lim.rate = key.RequestsPerSecond
 	}
@@ -84,7 +93,7 @@ func (l *Limiter) Allow(key auth.Key) (ok bool, retryAfter time.Duration) {
 // AllowAddr is Allow for a request without a known key: the bucket is that of
 // its client address. An invalid address counts as ::.
 func (l *Limiter) AllowAddr(addr netip.Addr) (ok bool, retryAfter time.Duration) {
-	return l.addresses.take(blockOf(addr), l.defaults, time.Since(l.start))
+	return l.addresses.take(blockOf(addr), *l.defaults.Load(), time.Since(l.start))
 }
 
 // Stats is the limiter's condition.
