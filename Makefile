@@ -5,8 +5,9 @@ SHELL := /bin/bash -o pipefail
 .DEFAULT_GOAL := help
 
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT   := $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null || echo unknown)
 BUILT    := $(shell git log -1 --format=%cI 2>/dev/null)
-LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.built=$(BUILT)
+LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.built=$(BUILT)
 FUZZTIME ?= 30s
 
 # The suite starts real servers, so no more packages run at once than there are cores.
@@ -16,7 +17,7 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
 
 build: ## build bin/forebay and bin/forebay-load, static and without cgo
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/forebay ./cmd/forebay-load
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/forebay ./cmd/forebay-load
 
 # On a terminal the demo runs in a process group of its own, so that Ctrl-C, which is how it ends, does not reach make
 # and the demo's status is make's. Elsewhere it takes the place of the recipe's shell, to be sent what make is sent.
@@ -52,7 +53,8 @@ vet: ## go vet
 staticcheck: ## staticcheck, at the version go.mod names
 	go tool staticcheck ./...
 
-cross: ## build for linux/arm64 and darwin/arm64
+cross: ## build for linux/amd64, linux/arm64 and darwin/arm64, without cgo
+	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 go build ./...
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build ./...
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 go build ./...
 

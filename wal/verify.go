@@ -42,8 +42,13 @@ func (r *Report) OK() bool { return r.DamagedCount == 0 && r.LostSeqs == 0 }
 // changes nothing. The log may be stopped or in use; in use, a torn tail may be
 // a write that is on its way. An error means that the check could not be made
 // to its end; damage is not an error.
-func Verify(dir string) (Report, error) {
-	v := verifier{dir: dir}
+func Verify(dir string) (Report, error) { return VerifyProgress(dir, nil) }
+
+// VerifyProgress is Verify that calls progress, if not nil, after each block
+// with the bytes that it has read and those that it began with. An error of
+// progress ends the check.
+func VerifyProgress(dir string, progress func(read, all int64) error) (Report, error) {
+	v := verifier{dir: dir, progress: progress}
 	if err := v.run(); err != nil {
 		return v.report, fmt.Errorf("wal: verify %s: %w", dir, err)
 	}
@@ -58,6 +63,9 @@ type verifier struct {
 	buf     []byte  // for payloads
 	damage  *Damage // the last damage since the last good block
 	number  uint64  // of the last good block
+
+	progress  func(read, all int64) error
+	read, all int64 // bytes: of the segments before this one, of all of them
 
 	deletedUpTo string // the last segment file that retention has deleted meanwhile
 }
@@ -79,6 +87,9 @@ func (v *verifier) run() error {
 		v.report.IdentityMissing = true
 		v.valid = func(id ID) bool { return !id.IsZero() }
 	}
+	for _, info := range found.segments {
+		v.all += info.Size()
+	}
 	for i, info := range found.segments {
 		err := v.segment(info, i == len(found.segments)-1)
 		if errors.Is(err, fs.ErrNotExist) && v.deleted(info.Name()) {
@@ -88,6 +99,7 @@ func (v *verifier) run() error {
 		if err != nil {
 			return err
 		}
+		v.read += info.Size()
 	}
 	return nil
 }
@@ -132,6 +144,11 @@ func (v *verifier) segment(info fs.FileInfo, newest bool) error {
 		}
 		if err := v.block(&raw, info.Name()); err != nil {
 			return err
+		}
+		if v.progress != nil {
+			if err := v.progress(v.read+raw.end, v.all); err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 func newAuditLog(g *globals) *cobra.Command {
 	return &cobra.Command{
-		Use: "audit-log", Short: "Print what operators changed: when, who, what, why, before and after", Args: exactArgs(),
+		Use: "audit-log", Short: "Print what operators changed: when, who, what and why", Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return g.withNode(func(c *admin.Client) error {
 				rows := [][]string{{"AT", "BY", "VERB", "CURSOR", "WHY", "BEFORE", "AFTER"}}

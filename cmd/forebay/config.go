@@ -12,7 +12,7 @@ import (
 )
 
 func newConfig(g *globals) *cobra.Command {
-	c := &cobra.Command{Use: "config", Short: "Check, show and reload the configuration", Args: exactArgs()}
+	c := &cobra.Command{Use: "config", Short: "Check, show and reload the configuration"}
 	c.AddCommand(newConfigCheck(g), newConfigShow(g), newConfigReload(g))
 	return c
 }
@@ -96,16 +96,22 @@ configuration that is wrong changes nothing. SIGHUP does the same.`,
 	return cmd
 }
 
+// What became of a change of the configuration.
+const (
+	inUse        = "in use"
+	wantsRestart = "wants a restart"
+)
+
 func (g *globals) showReload(r admin.ReloadReply) error {
 	if g.json {
 		return g.printJSON(r)
 	}
 	rows := [][]string{{"FIELD", "FROM", "TO", "STATE"}}
 	for _, c := range r.Applied {
-		rows = append(rows, []string{c.Field, c.From, c.To, "in use"})
+		rows = append(rows, []string{c.Field, c.From, c.To, inUse})
 	}
 	for _, c := range r.Refused {
-		rows = append(rows, []string{c.Field, c.From, c.To, "wants a restart"})
+		rows = append(rows, []string{c.Field, c.From, c.To, wantsRestart})
 	}
 	if len(rows) == 1 {
 		_, err := fmt.Fprintln(g.out, "nothing differs from what the node uses")

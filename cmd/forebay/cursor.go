@@ -16,7 +16,7 @@ import (
 )
 
 func newCursor(g *globals) *cobra.Command {
-	c := &cobra.Command{Use: "cursor", Short: "Inspect, pause, step and move the shippers' cursors", Args: exactArgs()}
+	c := &cobra.Command{Use: "cursor", Short: "Inspect, pause, step and move the shippers' cursors"}
 	c.AddCommand(newCursorList(g), newCursorShow(g), newCursorPause(g), newCursorResume(g), newCursorStep(g),
 		newCursorRewind(g), newCursorUndo(g))
 	return c

@@ -14,7 +14,7 @@ import (
 )
 
 func newDead(g *globals) *cobra.Command {
-	c := &cobra.Command{Use: "dead", Short: "Look at dead letters, requeue, discard, export and import them", Args: exactArgs()}
+	c := &cobra.Command{Use: "dead", Short: "Look at, requeue, discard, export and import dead letters"}
 	c.AddCommand(newDeadList(g), newDeadShow(g), newDeadChange(g, "requeue"), newDeadChange(g, "discard"), newDeadExport(g), newDeadImport(g))
 	return c
 }

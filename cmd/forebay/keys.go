@@ -32,7 +32,7 @@ type keyPlace struct{ file, dsn string }
 func newKeys(g *globals) *cobra.Command {
 	p := &keyPlace{}
 	c := &cobra.Command{
-		Use: "keys", Short: "Create, list, revoke, rotate and import API keys", Args: exactArgs(),
+		Use: "keys", Short: "Create, list, revoke, rotate and import API keys",
 		Long: `Keys live in a file (--file) or in PostgreSQL (--dsn, POSTGRES_DSN, or as
 --config says). Only the SHA-256 of a key is kept, so a key is shown once, when
 it is created. A running node follows changes by itself.`,
@@ -217,6 +217,9 @@ func newKeysImport(g *globals, p *keyPlace) *cobra.Command {
 				n, err := s.Import(cmd.Context(), keys)
 				if err != nil {
 					return err
+				}
+				if g.json {
+					return g.printJSON(map[string]int{"added": n, "present": len(keys) - n})
 				}
 				_, err = fmt.Fprintf(g.out, "%d keys added, %d were there\n", n, len(keys)-n)
 				return err

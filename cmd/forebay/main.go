@@ -15,8 +15,8 @@ import (
 	"syscall"
 )
 
-// version and built (RFC 3339) are set by the linker; see the Makefile.
-var version, built = "unknown", ""
+// version, commit and built (RFC 3339) are set by the linker; see the Makefile.
+var version, commit, built = "unknown", "unknown", ""
 
 // Exit codes, as documented in OPERATING.md.
 const (
@@ -33,7 +33,8 @@ func main() {
 	}
 	fmt.Fprintln(os.Stderr, "forebay:", err)
 	var usage usageError
-	if errors.As(err, &usage) {
+	var own outcome
+	if errors.As(err, &usage) || !errors.As(err, &own) {
 		os.Exit(exitUsage)
 	}
 	os.Exit(exitFailed)

@@ -3,9 +3,16 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+
+	"forebay/shipper"
 )
 
 // printJSON writes v as indented JSON.
@@ -28,15 +35,75 @@ func (g *globals) printLine(v any) error {
 	return err
 }
 
-// table writes rows in columns; the first row is the heading.
+// table writes rows in columns; a first row in capitals is the heading.
 func (g *globals) table(rows ...[]string) error {
-	w := tabwriter.NewWriter(g.out, 0, 0, 2, ' ', 0)
+	var widths []int
 	for _, r := range rows {
-		if _, err := fmt.Fprintln(w, strings.Join(r, "\t")); err != nil {
+		for i := range r {
+			r[i] = plain(r[i])
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(r[i]))
+		}
+	}
+	color := colored(g.out)
+	for at, r := range rows {
+		heading := at == 0 && strings.ToUpper(strings.Join(r, "")) == strings.Join(r, "")
+		var line strings.Builder
+		for i, cell := range r {
+			pad := 2 + widths[i] - utf8.RuneCountInString(cell)
+			if code := cellColor(cell, heading); color && code != "" {
+				cell = "\x1b[" + code + "m" + cell + "\x1b[0m"
+			}
+			line.WriteString(cell)
+			if i < len(r)-1 {
+				line.WriteString(strings.Repeat(" ", pad))
+			}
+		}
+		if _, err := fmt.Fprintln(g.out, line.String()); err != nil {
 			return err
 		}
 	}
-	return w.Flush()
+	return nil
+}
+
+// cellColor is the colour of a cell that stands for a state, as a terminal's code.
+func cellColor(cell string, heading bool) string {
+	const bold, red, green, yellow = "1", "31", "32", "33"
+	if heading {
+		return bold
+	}
+	switch cell {
+	case "ok", shipper.Running, "yes", inUse:
+		return green
+	case shipper.Paused, wantsRestart:
+		return yellow
+	case "NOT OK", shipper.Failing, "NO", unreachable:
+		return red
+	}
+	return ""
+}
+
+// plain is text that cannot steer a terminal: it may come from a sender.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+}
+
+// colored tells whether what is written to w may have colours: w is a terminal
+// and NO_COLOR is not set.
+func colored(w io.Writer) bool {
+	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(w)
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // bytesText is a size for people: 12.3 MiB.

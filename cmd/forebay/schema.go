@@ -13,7 +13,7 @@ import (
 
 func newSchema(g *globals) *cobra.Command {
 	c := &cobra.Command{
-		Use: "schema", Short: "Show, compare and create the ClickHouse table", Args: exactArgs(),
+		Use: "schema", Short: "Show, compare and create the ClickHouse table",
 		Long: `The table is the one that --config names. A running node is not needed, and
 not disturbed.`,
 	}

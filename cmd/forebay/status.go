@@ -10,9 +10,16 @@ import (
 )
 
 func newStatus(g *globals) *cobra.Command {
-	return &cobra.Command{
-		Use: "status", Short: "Show whether the node accepts, stores and ships, and why not", Args: exactArgs(),
+	var nodes []string
+	cmd := &cobra.Command{
+		Use: "status", Short: "Show whether a node, or many, accept and ship, and why not", Args: exactArgs(),
+		Long: `Show whether a node accepts, stores and ships events, and if not why, since when
+and what to do. With --nodes it shows many nodes side by side; it exits with 1 if
+one of them does not answer.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if len(nodes) > 0 {
+				return g.statusOfNodes(cmd.Context(), nodes)
+			}
 			return g.withNode(func(c *admin.Client) error {
 				s, err := c.Status(cmd.Context())
 				if err != nil {
@@ -25,6 +32,8 @@ func newStatus(g *globals) *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().StringSliceVar(&nodes, "nodes", nil, "admin `ADDRESSES` of nodes to show side by side, by comma; one token for all")
+	return cmd
 }
 
 func (g *globals) showStatus(s admin.Status) error {

@@ -16,7 +16,7 @@ func newTrace(g *globals) *cobra.Command {
 	var key bool
 	var project string
 	c := &cobra.Command{
-		Use: "trace KEY|SEQ", Short: "Follow one event: the request that brought it, its block, its destinations",
+		Use: "trace KEY|SEQ", Short: "Follow one event from its request to its destinations",
 		Long: `Follow one event from the request that brought it to its destinations, as far
 back as the log is kept. A number is a seq, anything else the event's
 idempotency key; --key takes a number as a key, too.

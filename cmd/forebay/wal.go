@@ -15,8 +15,8 @@ import (
 )
 
 func newWAL(g *globals) *cobra.Command {
-	c := &cobra.Command{Use: "wal", Short: "Look into the log", Args: exactArgs()}
-	c.AddCommand(newWALList(g), newWALCat(g), newWALVerify(g), newWALReidentify(g))
+	c := &cobra.Command{Use: "wal", Short: "Read, search, verify and repair the log"}
+	c.AddCommand(newWALList(g), newWALCat(g), newWALGrep(g), newWALVerify(g), newWALRepair(g), newWALReidentify(g))
 	return c
 }
 
@@ -67,7 +67,9 @@ func newWALVerify(g *globals) *cobra.Command {
 		Use: "verify", Short: "Read the whole log and name what is damaged; exits with 1 if anything is", Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return g.withNode(func(c *admin.Client) error {
-				r, err := c.Verify(cmd.Context())
+				p := g.progress("reading the log")
+				r, err := c.VerifyProgress(cmd.Context(), p.set)
+				p.end()
 				if err != nil {
 					return err
 				}

@@ -17,7 +17,8 @@ import (
 	"forebay/wal"
 )
 
-// clientTimeout bounds one call: a rewind waits for requests in flight.
+// clientTimeout bounds the wait for an answer to begin: a rewind waits for
+// requests in flight. How long the rest of it takes depends on how much there is.
 const clientTimeout = 2 * time.Minute
 
 // Client calls a node's admin API.
@@ -29,13 +30,13 @@ type Client struct {
 
 // NewClient calls the node at addr: HOST:PORT, or unix:PATH for a socket.
 func NewClient(addr, token string) *Client {
-	c := &Client{base: "http://" + addr, token: token, http: &http.Client{Timeout: clientTimeout}}
+	dialer := net.Dialer{Timeout: 10 * time.Second}
+	transport := &http.Transport{DialContext: dialer.DialContext, ResponseHeaderTimeout: clientTimeout}
+	c := &Client{base: "http://" + addr, token: token, http: &http.Client{Transport: transport}}
 	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
 		c.base = "http://localhost"
-		c.http.Transport = &http.Transport{
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, "unix", path)
-			},
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", path)
 		}
 	}
 	return c
@@ -53,24 +54,71 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body == nil {
 		r.Body = http.NoBody
 	}
-	rec := &recorder{header: http.Header{}, status: http.StatusOK}
-	d.h.ServeHTTP(rec, r)
+	body, out := io.Pipe()
+	a := &answer{header: http.Header{}, body: out, begun: make(chan struct{})}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		a.end(func() { d.h.ServeHTTP(a, r) })
+	}()
+	<-a.begun
 	return &http.Response{
-		Status:     fmt.Sprintf("%d %s", rec.status, http.StatusText(rec.status)),
-		StatusCode: rec.status, Header: rec.header, Body: io.NopCloser(&rec.body), Request: r,
+		Status:     fmt.Sprintf("%d %s", a.status, http.StatusText(a.status)),
+		StatusCode: a.status, Header: a.sent, Body: answerBody{body, ended}, Request: r,
 	}, nil
 }
 
-// recorder keeps an answer in memory.
-type recorder struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
+// answer hands what a handler writes to whoever reads the body, as it comes.
+type answer struct {
+	header, sent http.Header
+	status       int
+	begun        chan struct{} // closed once status and sent are set
+	body         *io.PipeWriter
 }
 
-func (r *recorder) Header() http.Header         { return r.header }
-func (r *recorder) WriteHeader(status int)      { r.status = status }
-func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
+func (a *answer) Header() http.Header { return a.header }
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status, a.sent = status, a.header.Clone()
+		close(a.begun)
+	}
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.body.Write(p)
+}
+
+// end runs the handler and ends the answer: broken off if the handler says so,
+// as a server breaks the connection off.
+func (a *answer) end(handle func()) {
+	var err error
+	defer func() {
+		a.WriteHeader(http.StatusOK)
+		_ = a.body.CloseWithError(err) // returns nil
+	}()
+	defer func() {
+		if v := recover(); v == http.ErrAbortHandler {
+			err = io.ErrUnexpectedEOF
+		} else if v != nil {
+			panic(v)
+		}
+	}()
+	handle()
+}
+
+// answerBody waits, when it is closed, for the handler.
+type answerBody struct {
+	*io.PipeReader
+	ended <-chan struct{}
+}
+
+func (b answerBody) Close() error {
+	err := b.PipeReader.Close()
+	<-b.ended
+	return err
+}
 
 // Status is the node's status.
 func (c *Client) Status(ctx context.Context) (s Status, err error) {
@@ -159,6 +207,23 @@ func (c *Client) Verify(ctx context.Context) (r wal.Report, err error) {
 	return r, c.get(ctx, "/admin/v1/wal/verify", &r)
 }
 
+// VerifyProgress is Verify that tells how many bytes of all it has read.
+func (c *Client) VerifyProgress(ctx context.Context, progress func(read, all int64)) (r wal.Report, err error) {
+	found := false
+	err = eachLine(ctx, c, "/admin/v1/wal/verify?progress=true", func(p VerifyProgress) error {
+		if p.Report != nil {
+			r, found = *p.Report, true
+		} else {
+			progress(p.Read, p.All)
+		}
+		return nil
+	})
+	if err == nil && !found {
+		err = errors.New("the node's answer has no report")
+	}
+	return r, err
+}
+
 // Events calls fn for up to limit events from seq on; from 0 is the oldest.
 func (c *Client) Events(ctx context.Context, from, limit uint64, fn func(Event) error) error {
 	path := fmt.Sprintf("/admin/v1/wal/events?limit=%d", limit)
@@ -231,7 +296,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 	defer res.Body.Close()
 	var p Problem
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxBody)).Decode(&p); err != nil || p.Error == "" {
-		return nil, fmt.Errorf("the node answered %s to %s", res.Status, path)
+		return nil, fmt.Errorf("the answer to %s was %s: is this the admin address of a node (not that of its front door)?", path, res.Status)
 	}
 	return nil, errors.New(p.Error)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/julienschmidt/httprouter"
 
@@ -19,10 +20,41 @@ const maxEvents = 100_000
 
 func (a *api) segments(*http.Request, httprouter.Params) (any, error) { return a.Log.Segments() }
 
-func (a *api) verify(*http.Request, httprouter.Params) (any, error) { return wal.Verify(a.LogDir) }
+// verify checks the whole log. With ?progress=true it answers in JSON lines:
+// how far it has come, and the report as the last.
+func (a *api) verify(w http.ResponseWriter, r *http.Request, p httprouter.Params) {
+	if r.URL.Query().Get("progress") != "true" {
+		a.guard(func(*http.Request, httprouter.Params) (any, error) { return wal.Verify(a.LogDir) })(w, r, p)
+		return
+	}
+	a.lines(w, r, func(line func(any) error) error {
+		var told time.Time
+		report, err := wal.VerifyProgress(a.LogDir, func(read, all int64) error {
+			if time.Since(told) < flushEvery {
+				return nil
+			}
+			told = time.Now()
+			return line(VerifyProgress{Read: read, All: all})
+		})
+		if err != nil {
+			return err
+		}
+		return line(VerifyProgress{Report: &report})
+	})
+}
+
+// VerifyProgress is a line of a check of the log.
+type VerifyProgress struct {
+	Read   int64       `json:"read,omitempty"` // bytes so far
+	All    int64       `json:"all,omitempty"`  // bytes in all
+	Report *wal.Report `json:"report,omitempty"`
+}
+
+// flushEvery is how often lines that are there are sent to who waits for more.
+const flushEvery = 100 * time.Millisecond
 
 // lines streams JSON lines. An error before the first line is an answer of its
-// own; after it, it can only cut the stream short, and is logged.
+// own; after it, it can only break the connection off, and is logged.
 func (a *api) lines(w http.ResponseWriter, r *http.Request, produce func(line func(any) error) error) {
 	if err := a.admit(r); err != nil {
 		a.fail(w, err)
@@ -30,6 +62,12 @@ func (a *api) lines(w http.ResponseWriter, r *http.Request, produce func(line fu
 	}
 	out := bufio.NewWriter(w)
 	enc := json.NewEncoder(out)
+	flushed := time.Now()
+	flush := func() { // the operator may have gone away: nobody left to tell
+		flushed = time.Now()
+		_ = out.Flush()
+		_ = http.NewResponseController(w).Flush()
+	}
 	begun := false
 	begin := func() {
 		if !begun {
@@ -40,17 +78,22 @@ func (a *api) lines(w http.ResponseWriter, r *http.Request, produce func(line fu
 	}
 	err := produce(func(v any) error {
 		begin()
-		return enc.Encode(v)
+		err := enc.Encode(v)
+		if time.Since(flushed) > flushEvery {
+			flush()
+		}
+		return err
 	})
-	switch {
-	case err != nil && !begun:
+	if err != nil && !begun {
 		a.fail(w, err)
 		return
-	case err != nil:
-		a.Logger.Warn("an answer to an operator was cut short", "path", r.URL.Path, "err", err)
 	}
 	begin()
-	_ = out.Flush() // the operator went away: nobody left to tell
+	flush()
+	if err != nil {
+		a.Logger.Warn("an answer to an operator was cut short", "path", r.URL.Path, "err", err)
+		panic(http.ErrAbortHandler) // a connection that breaks is the only sign left that lines are missing
+	}
 }
 
 // events streams events of the log: ?from=SEQ&limit=N, from the oldest and

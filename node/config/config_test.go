@@ -420,7 +420,7 @@ func TestChanges(t *testing.T) {
 	next := mustLoad(t, "", append(minimal(), "FOREBAY_LIMITS_BURST=7", "FOREBAY_WAL_RETAIN_AGE=1h", "FOREBAY_PRIVACY_RULES=phone=report",
 		"FOREBAY_INGEST_LISTEN=:1", "FOREBAY_KEYS_POSTGRES_DSN=host=db password=hunter2"))
 	live, fixed := old.Changes(next)
-	want := []Change{{"limits.burst", "2000", "7"}, {"privacy.rules", "[]", "[phone=report]"}, {"wal.retain.age", "24h", "1h"}}
+	want := []Change{{"limits.burst", "2000", "7"}, {"privacy.rules", "[]", `["phone=report"]`}, {"wal.retain.age", "24h", "1h"}}
 	if !reflect.DeepEqual(live, want) {
 		t.Errorf("live: %+v, want %+v", live, want)
 	}

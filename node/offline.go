@@ -24,3 +24,17 @@ func Reidentify(cfg config.Config) (id wal.ID, err error) {
 	}
 	return id, n.state.SetLogID(id)
 }
+
+// Repair opens the log of a node that does not run as the node itself would,
+// which recovers it, and closes it again. It returns ErrRunning if the node
+// does run.
+func Repair(cfg config.Config) (r wal.Recovery, err error) {
+	n := newNode(cfg, Options{})
+	defer func() { err = errors.Join(err, n.close()) }()
+	for _, step := range []func() error{n.openDir, n.openState, n.openLog} {
+		if err := step(); err != nil {
+			return r, err
+		}
+	}
+	return n.log.Recovery(), nil
+}
