@@ -8,6 +8,7 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 COMMIT   := $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null || echo unknown)
 BUILT    := $(shell git log -1 --format=%cI 2>/dev/null)
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.built=$(BUILT)
+BIN      := bin
 FUZZTIME ?= 30s
 
 # The suite starts real servers, so no more packages run at once than there are cores.
@@ -16,8 +17,8 @@ TEST := go test -race -count=1 -timeout 20m
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
 
-build: ## build bin/forebay and bin/forebay-load, static and without cgo
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/forebay ./cmd/forebay-load
+build: ## build bin/forebay and bin/forebay-load: static, without cgo, the same bytes from the same commit
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/forebay ./cmd/forebay-load
 
 # On a terminal the demo runs in a process group of its own, so that Ctrl-C, which is how it ends, does not reach make
 # and the demo's status is make's. Elsewhere it takes the place of the recipe's shell, to be sent what make is sent.

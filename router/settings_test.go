@@ -1,6 +1,9 @@
 package router_test
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"forebay/router"
@@ -45,4 +48,17 @@ func TestChange(t *testing.T) {
 	}
 	stored(0, "after settings that were refused")
 	balanced(t, door.Router.Tally())
+}
+
+// TestSessionForBalancersIsIgnored: what a request says of its session to a load
+// balancer changes nothing of its events.
+func TestSessionForBalancersIsIgnored(t *testing.T) {
+	door := routertest.Open(t, fixedClock)
+	req := httptest.NewRequest(http.MethodPost, "/v1/events?session=other", strings.NewReader(aBatch(anEvent("own", ""))))
+	req.Header.Set("X-API-Key", door.AddKey(auth.Key{}))
+	req.Header.Set("X-Session-Id", "another")
+	door.Router.ServeHTTP(httptest.NewRecorder(), req)
+	if stored := door.Stored(); len(stored) != 1 || stored[0].Session != "own" {
+		t.Errorf("stored %+v", stored)
+	}
 }

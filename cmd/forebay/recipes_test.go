@@ -67,6 +67,8 @@ func TestRecipes(t *testing.T) {
 		"poison":         poison,
 		"decommissioned": decommissioned,
 		"move":           move,
+		"backup":         backup,
+		"upgrade":        upgrade,
 	}
 	all := recipes(t)
 	for name := range trouble {
@@ -124,10 +126,7 @@ func poison(t *testing.T, script string) {
 	p.start()
 	sessions.poisoned.Store(true)
 	p.postSample(t, 20)
-	bad := `{"events":[{"eventType":"click","timestamp":"` + now() + `","sessionId":"a","route":"/","target":{"type":"page"},"idempotencyKey":"poison"}]}`
-	if r, err := p.post(http.DefaultClient, []byte(bad)); err != nil || r.Accepted != 1 {
-		t.Fatalf("post the poison: %+v, %v", r, err)
-	}
+	p.postPoison(t)
 	p.postSample(t, 21)
 	p.settled()
 	sessions.poisoned.Store(false)
@@ -163,18 +162,71 @@ func move(t *testing.T, script string) {
 	if !strings.Contains(out, "the node is stopped") || strings.Contains(out, "log "+before) {
 		t.Errorf("the moved node's status:\n%s", out)
 	}
-	text, err := os.ReadFile(p.config)
-	if err == nil {
-		moved := strings.Replace(string(text), filepath.Join(p.dir, "data"), filepath.Join(p.dir, "data.moved"), 1)
-		err = os.WriteFile(p.config, []byte(moved), 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	p.useData(t, "data.moved")
 	p.start()
 	p.postSample(t, 31)
 	s := p.settled()
 	if s.LogID == before || s.Log.DurableSeq != 61 || s.Log.FirstSeq != 1 {
 		t.Errorf("the moved node: log %s (before: %s), seq %d to %d", s.LogID, before, s.Log.FirstSeq, s.Log.DurableSeq)
+	}
+}
+
+// useData has the node use another directory beside its configuration.
+func (p *process) useData(t *testing.T, name string) {
+	t.Helper()
+	text, err := os.ReadFile(p.config)
+	if err == nil {
+		changed := strings.Replace(string(text), filepath.Join(p.dir, "data"), filepath.Join(p.dir, name), 1)
+		err = os.WriteFile(p.config, []byte(changed), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// backup loses the directory after the copy, and events with it.
+func backup(t *testing.T, script string) {
+	sessions := newTaken(t)
+	p := newProcess(t, fmt.Sprintf("shippers: {clickhouse: {enabled: false}, session: {url: %q}}\n", sessions.url))
+	p.start()
+	p.postSample(t, 30)
+	before := p.settled().LogID
+	p.stop()
+	p.run(t, script)
+	p.start()
+	p.postSample(t, 31)
+	p.settled()
+	p.kill()
+	p.useData(t, "data.restored")
+	p.start()
+	p.postSample(t, 32)
+	s := p.settled()
+	if s.LogID == before || s.Log.FirstSeq != 1 || s.Log.DurableSeq != 62 {
+		t.Errorf("the restored node: log %s (before: %s), seq %d to %d", s.LogID, before, s.Log.FirstSeq, s.Log.DurableSeq)
+	}
+	if report := sessions.receiver.Report(); !report.InOrder() || report.Events != 30+31+32 {
+		t.Errorf("the receiver after the restore: %+v; want every event of both logs, in order", report)
+	}
+}
+
+// upgrade goes on with the same directory, and goes back to the copy.
+func upgrade(t *testing.T, script string) {
+	p := newProcess(t, "shippers: {clickhouse: {enabled: false}, session: {enabled: false}, archive: {enabled: true, flush: {age: 50ms}}}\n")
+	p.start()
+	p.postSample(t, 30)
+	before := p.settled().LogID
+	p.stop()
+	if out := p.run(t, script); !strings.Contains(out, "every block is whole") || !strings.Contains(out, "commit") {
+		t.Errorf("the recipe says\n%s", out)
+	}
+	for _, data := range []string{"data", "data.before"} {
+		p.start()
+		if s := p.settled(); s.LogID != before || s.Log.DurableSeq != 30 {
+			t.Errorf("%s: log %s (before: %s) up to seq %d", data, s.LogID, before, s.Log.DurableSeq)
+		}
+		p.stop()
+		if data == "data" {
+			p.useData(t, "data.before")
+		}
 	}
 }

@@ -54,7 +54,7 @@ ClickHouse and, in session order, to a Session Manager.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&g.admin, "admin", "", "the node's admin `ADDRESS`, HOST:PORT or unix:PATH\n(default FOREBAY_ADMIN, else 127.0.0.1:7071)")
 	flags.StringVar(&g.config, "config", "", "the node's configuration `FILE`; for a stopped node, too")
-	flags.StringVar(&g.tokenFile, "token-file", "", "`FILE` with the admin token (default FOREBAY_ADMIN_TOKEN_FILE)")
+	flags.StringVar(&g.tokenFile, "token-file", "", "`FILE` with the admin token\n(default FOREBAY_ADMIN_TOKEN_FILE)")
 	flags.BoolVar(&g.json, "json", false, "print JSON")
 	root.AddCommand(
 		newRun(g), newStatus(g), newCursor(g), newDead(g), newTrace(g), newAuditLog(g), newWAL(g), newKeys(g), newSchema(g), newConfig(g), newVersion(g),
