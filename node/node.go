@@ -273,6 +273,6 @@ func (n *Node) noteDurable(ctx context.Context) {
 func (n *Node) handler(token string) http.Handler {
 	return admin.NewHandler(admin.Options{
 		Node: n, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors,
-		Metrics: n.metrics.handler(), Token: token, Drops: n.router, Lines: n.tail, Reload: n.Reload, Stopping: n.stopping, Logger: n.logger,
+		Metrics: n.metrics.handler(), Token: token, Drops: n.router, Lines: n.tail, Reload: n.Reload, Nodes: func() []string { return n.config().Admin.Nodes }, Stopping: n.stopping, Logger: n.logger,
 	})
 }

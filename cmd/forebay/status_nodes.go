@@ -4,65 +4,24 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
-	"time"
 
 	"forebay/node/admin"
 	"forebay/shipper"
 )
 
-// Bounds of asking many nodes.
-const (
-	nodesAtOnce = 8
-	nodeTimeout = 10 * time.Second
-	maxNodes    = 1000
-)
-
 // unreachable is the state of a node that does not answer.
 const unreachable = "NO ANSWER"
 
-// nodeStatus is one row of `forebay status --nodes`.
-type nodeStatus struct {
-	Addr   string        `json:"addr"`
-	Status *admin.Status `json:"status,omitempty"` // absent: it did not answer
-	Error  string        `json:"error,omitempty"`  // why not
-}
-
-// askNodes asks every node for its status, a few at a time. The answers stand in
-// the order of the addresses.
-func askNodes(ctx context.Context, addrs []string, token string) []nodeStatus {
-	rows := make([]nodeStatus, len(addrs))
-	places := make(chan struct{}, nodesAtOnce)
-	var asking sync.WaitGroup
-	for i, addr := range addrs {
-		places <- struct{}{}
-		asking.Go(func() {
-			defer func() { <-places }()
-			ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
-			defer cancel()
-			rows[i].Addr = addr
-			s, err := admin.NewClient(addr, token).Status(ctx)
-			if err != nil {
-				rows[i].Error = err.Error()
-				return
-			}
-			rows[i].Status = &s
-		})
-	}
-	asking.Wait()
-	return rows
-}
-
 // statusOfNodes prints nodes side by side. It fails if one does not answer.
 func (g *globals) statusOfNodes(ctx context.Context, addrs []string) error {
-	if len(addrs) > maxNodes {
-		return usageError{fmt.Errorf("--nodes takes at most %d addresses", maxNodes)}
+	if len(addrs) > admin.MaxNodes {
+		return usageError{fmt.Errorf("--nodes takes at most %d addresses", admin.MaxNodes)}
 	}
 	token, err := g.token(g.tokenFile)
 	if err != nil {
 		return err
 	}
-	rows := askNodes(ctx, addrs, token)
+	rows := admin.AskNodes(ctx, addrs, token)
 	silent := []string{}
 	for _, r := range rows {
 		if r.Status == nil {
@@ -80,7 +39,7 @@ func (g *globals) statusOfNodes(ctx context.Context, addrs []string) error {
 	return err
 }
 
-func (g *globals) showNodes(nodes []nodeStatus) error {
+func (g *globals) showNodes(nodes []admin.NodeStatus) error {
 	rows := [][]string{{"ADDRESS", "NODE", "LOG", "ACCEPTS", "SEQ", "BEHIND", "OLDEST", "DEAD", "DISK", "VERSION", "NOT IN ORDER"}}
 	for _, n := range nodes {
 		if n.Status == nil {

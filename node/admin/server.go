@@ -44,6 +44,7 @@ type Options struct {
 	Drops    Drops                              // nil: the node is stopped
 	Lines    LogTail                            // the node's own log; nil: the node is stopped
 	Reload   func(Command) (ReloadReply, error) // reads the configuration anew; nil: the node is stopped
+	Nodes    func() []string                    // admin addresses of the other nodes; nil: the node is stopped
 	Stopping context.Context                    // when it ends, so do streams; nil: they do not
 	Logger   *slog.Logger
 }
@@ -67,6 +68,7 @@ func NewHandler(o Options) http.Handler {
 		r.Handler(http.MethodGet, "/metrics", o.Metrics)
 	}
 	r.GET("/admin/v1/status", a.guard(a.status))
+	r.GET("/admin/v1/fleet", a.guard(a.fleet))
 	r.GET("/admin/v1/history", a.guard(a.history))
 	r.GET("/admin/v1/live", a.streams(a.live))
 	r.GET("/admin/v1/log", a.logLines)
@@ -98,6 +100,7 @@ func NewHandler(o Options) http.Handler {
 type api struct {
 	Options
 	places chan struct{} // of streams
+	others fleet
 }
 
 // handler answers one request with a value to be encoded, or an error.

@@ -66,6 +66,7 @@ func (t TLS) Enabled() bool { return t.CertFile != "" }
 type Admin struct {
 	Listen    string // host:port, or unix:/path/to/socket
 	TokenFile string
+	Nodes     []string // admin addresses of other nodes
 }
 
 // Keys is where API keys come from.

@@ -51,6 +51,8 @@ func nodeFields(c *Config) []field {
 			doc: "Address of the admin API, console and metrics: host:port, or unix:/path. Beyond loopback a token is required."},
 		{path: "admin.token_file", target: &c.Admin.TokenFile,
 			doc: "File that holds the token of the admin API. Empty: no token, which is allowed on loopback and a Unix socket only."},
+		{path: "admin.nodes", live: true, target: &c.Admin.Nodes,
+			doc: "Admin addresses of other nodes, which this node's console shows beside it. They are asked with this node's token. At most 1,000."},
 
 		{path: "keys.source", target: &c.Keys.Source, def: KeysPostgres, choice: KeysPostgres + " " + KeysFile,
 			doc: "Where API keys come from."},

@@ -86,6 +86,9 @@ func (v *validator) node(c *Config) {
 	}
 }
 
+// maxFleet bounds admin.nodes.
+const maxFleet = 1000
+
 func (v *validator) listeners(c *Config) {
 	ingest := v.address("ingest.listen", c.Ingest.Listen)
 	if (c.Ingest.TLS.CertFile == "") != (c.Ingest.TLS.KeyFile == "") {
@@ -95,6 +98,15 @@ func (v *validator) listeners(c *Config) {
 		_, addrErr := netip.ParseAddr(proxy)
 		if _, err := netip.ParsePrefix(proxy); err != nil && addrErr != nil {
 			v.fail("ingest.trusted_proxies", "%q is neither an address nor a range; write for example 10.0.0.0/8", proxy)
+		}
+	}
+	if len(c.Admin.Nodes) > maxFleet {
+		v.fail("admin.nodes", "at most %d nodes are shown", maxFleet)
+	}
+	for _, addr := range c.Admin.Nodes {
+		_, isUnix := strings.CutPrefix(addr, "unix:")
+		if host, _, err := net.SplitHostPort(addr); !isUnix && (err != nil || host == "") {
+			v.fail("admin.nodes", "%q is no admin address; write HOST:PORT or unix:/path", addr)
 		}
 	}
 	if path, isUnix := strings.CutPrefix(c.Admin.Listen, "unix:"); isUnix {
