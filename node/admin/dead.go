@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -103,9 +104,29 @@ func (a *api) readDead(r *http.Request, p httprouter.Params) (int, error) {
 	return c.Import(shipper.Command{By: q.Get("by"), Why: q.Get("why")}, letters)
 }
 
-// auditLog streams what operators did, oldest first.
+// auditLog streams what operators did, oldest first; ?limit=N: the last N.
 func (a *api) auditLog(w http.ResponseWriter, r *http.Request, _ httprouter.Params) {
 	a.lines(w, r, func(line func(any) error) error {
-		return a.Cursors.Trail(func(e shipper.TrailEntry) error { return line(e) })
+		limit, err := number(r, "limit", math.MaxUint64)
+		if err != nil {
+			return err
+		}
+		var entries []shipper.TrailEntry // the trail is bounded
+		err = a.Cursors.Trail(func(e shipper.TrailEntry) error {
+			entries = append(entries, e)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if over := uint64(len(entries)); over > limit {
+			entries = entries[over-limit:]
+		}
+		for _, e := range entries {
+			if err := line(e); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }

@@ -62,6 +62,8 @@ func NewHandler(o Options) http.Handler {
 	}
 	a := &api{Options: o, places: make(chan struct{}, maxStreams)}
 	r := httprouter.New()
+	r.GET("/", a.console)
+	r.GET("/console/:file", a.console)
 	r.GET("/healthz", a.healthz)
 	r.GET("/readyz", a.readyz)
 	if o.Metrics != nil {

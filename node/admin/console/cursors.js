@@ -1,0 +1,84 @@
+// One card for each cursor, with what an operator may do to it.
+
+import { List, byId, el, keepFacts, mark, put, say } from "./dom.js"
+import { ago, count, plain, rate, span, when } from "./format.js"
+import * as commands from "./commands.js"
+
+// sinkFacts are what a sink tells of itself, whatever it is.
+function sinkFacts(sink) {
+  return Object.entries(sink ?? {}).filter(([, v]) => v !== null && v !== "" && !(Array.isArray(v) && v.length === 0))
+    .map(([name, v]) => [name.replaceAll("_", " "), typeof v === "number" ? count(v) : plain(typeof v === "object" ? JSON.stringify(v) : v)])
+}
+
+const ranges = list => list?.length ? list.map(r => `${count(r.first)} to ${count(r.last)}`).join(", ") : null
+
+function trouble(c) {
+  if (c.stopped) return ["The node is stopped: nothing is delivered."]
+  if (c.pause) {
+    const p = c.pause
+    return [`Paused by ${plain(p.by || "unknown")}`, p.reason ? `: ${plain(p.reason)}` : "", ". Since ", ago(p.since),
+      ...(p.until ? [", until ", when(p.until)] : [", until it is resumed"]), "."]
+  }
+  if (c.state === "failing") return [`Fails since `, ago(c.error_since), ` (${c.error_count === 1 ? "one try" : `${count(c.error_count)} tries`}): `, plain(c.last_error)]
+  return null
+}
+
+const list = new List(byId("cursor-list"), c => c.name, first => {
+  const name = first.name
+  const state = el("span", { class: "badge" })
+  const behind = el("b")
+  const oldest = el("span")
+  const lag = el("p", { class: "lag" }, behind, oldest)
+  const why = el("p", { class: "trouble" })
+  const main = el("dl", { class: "facts" })
+  const account = el("dl", { class: "facts" })
+  const sink = el("dl", { class: "facts" })
+  const more = el("details", {}, el("summary", {}, "Account, plan and destination"), account, sink)
+  let latest = first
+  const act = (text, command, label) => el("button", { type: "button", "aria-label": `${label ?? text} cursor ${name}`, onclick: () => command(latest) }, text)
+  const buttons = {
+    resume: act("Resume …", commands.resume, "Resume"), step: act("Step …", commands.step, "Step"), pause: act("Pause …", commands.pause, "Pause"),
+    rewind: act("Rewind …", commands.rewind, "Rewind"), undo: act("Undo …", commands.undo, "Undo the last move of"),
+  }
+  const node = el("article", { class: "card", "data-cursor": name },
+    el("header", {}, el("h3", { tabindex: "-1" }, name), state), lag, why, main, el("div", { class: "buttons" }, Object.values(buttons)), more)
+  let shown = ""
+  const update = c => {
+    latest = c
+    say(state, c.state)
+    mark(state, "data-state", { running: "ok", failing: "bad", paused: "warn" }[c.state])
+    mark(node, "data-state", c.state)
+    say(behind, count(c.lag_events))
+    say(oldest, ` ${c.lag_events === 1 ? "event" : "events"} behind${c.lag_events ? `, the oldest ${span(Math.floor(c.lag_seconds))} old` : ""}`)
+    for (const verb of ["resume", "step"]) buttons[verb].hidden = c.state !== "paused"
+    say(buttons.pause, c.state === "paused" ? "Pause anew …" : "Pause …")
+    const cause = JSON.stringify([c.pause, c.state, c.error_since, c.error_count, c.last_error])
+    if (cause !== shown) {
+      shown = cause
+      const told = trouble(c)
+      why.replaceChildren(...(told ?? []))
+      why.hidden = !told
+    }
+    keepFacts(main, [
+      ["next seq", count(c.next_seq)], ["epoch", count(c.epoch)], ["rate", `${rate(c.rate_per_second)}/s`],
+      ["catches up in", c.catch_up_seconds ? span(c.catch_up_seconds) : null],
+      ["replays up to", c.replay_to ? count(c.replay_to) : null],
+      ["dead letters", c.dead ? `${count(c.dead)}${c.requeued ? `, ${count(c.requeued)} requeued` : ""}` : null],
+    ])
+    if (!more.open) return
+    const l = c.ledger
+    keepFacts(account, [
+      ...["accepted", "shipped", "pending", "dead", "discarded", "expired", "lost", "skipped"].map(k => [k, count(l[k])]),
+      ["imbalance", l.imbalance ? count(l.imbalance) : null],
+      ["lost seqs", ranges(c.lost)], ["expired seqs", ranges(c.expired)], ["skipped seqs", ranges(c.skipped)],
+      ["plan", c.plan ? `${count(c.plan.first)} to ${count(c.plan.last)}${c.plan.attempts ? `, tried ${count(c.plan.attempts)} times` : ""}` : null],
+      ["last error", c.last_error ? plain(c.last_error) : null],
+    ])
+    keepFacts(sink, sinkFacts(c.sink))
+  }
+  more.addEventListener("toggle", () => update(latest))
+  return { node, update }
+})
+
+/** show brings the cards up to date. */
+export const show = cursors => list.update(cursors)
