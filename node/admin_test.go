@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -103,5 +104,75 @@ func TestEveryRouteIsDocumented(t *testing.T) {
 		if !strings.Contains(string(manual), "`"+r[1]+" "+r[2]+"`") {
 			t.Errorf("OPERATING.md does not name %s %s", r[1], r[2])
 		}
+	}
+}
+
+// TestConsoleFiles: the page is served without a token, as what it is, under a
+// policy that lets nothing else in; it names no other host and makes no markup
+// of what the node says.
+func TestConsoleFiles(t *testing.T) {
+	c := nodetest.Config(t)
+	nodetest.Key(t, c)
+	c.Admin.TokenFile = filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(c.Admin.TokenFile, []byte("opensesame\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := nodetest.Run(t, c)
+	ask := func(path, etag string) (*http.Response, string) {
+		t.Helper()
+		req, err := http.NewRequest(http.MethodGet, n.AdminURL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("If-None-Match", etag)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res, string(text)
+	}
+	files, err := os.ReadDir("admin/console")
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths := map[string]string{"/": "text/html; charset=utf-8"}
+	for _, f := range files {
+		paths["/console/"+f.Name()] = map[string]string{
+			".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml",
+		}[filepath.Ext(f.Name())]
+	}
+	for path, kind := range paths {
+		res, text := ask(path, "")
+		h := res.Header
+		if res.StatusCode != http.StatusOK || text == "" || h.Get("Content-Type") != kind || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" {
+			t.Errorf("%s: %s, %v", path, res.Status, h)
+		}
+		for _, rule := range []string{"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"} {
+			if !strings.Contains(h.Get("Content-Security-Policy"), rule) {
+				t.Errorf("%s: the policy lacks %s", path, rule)
+			}
+		}
+		if again, _ := ask(path, h.Get("ETag")); again.StatusCode != http.StatusNotModified {
+			t.Errorf("%s: asked again it is sent again: %s", path, again.Status)
+		}
+		found := regexp.MustCompile(`https?://[^"' ]+|innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(`).FindAllString(text, -1)
+		for _, f := range found {
+			if f != "http://www.w3.org/2000/svg" {
+				t.Errorf("%s has %s", path, f)
+			}
+		}
+	}
+	for _, path := range []string{"/console/nosuch.js", "/console/..%2fconsole.go", "/console/"} {
+		if res, _ := ask(path, ""); res.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %s", path, res.Status)
+		}
+	}
+	if res, _ := ask("/admin/v1/status", ""); res.StatusCode != http.StatusUnauthorized {
+		t.Errorf("the API without a token: %s", res.Status)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"forebay/node/nodetest"
 	"forebay/shipper"
 	"forebay/shipper/session/receiver"
+	"forebay/wal"
 )
 
 // hostile is what a stranger may send as the name of a session: it must stay
@@ -199,7 +200,7 @@ func consoleLetters(t *testing.T, chromium context.Context) {
 	n.Post(key, nodetest.Event(hostile, `,"metadata":{"email":"x"}`))
 	cursorIs(t, n, "session", "has a letter", func(s shipper.Status) bool { return s.Dead == 1 })
 	letter, err := json.Marshal(shipper.DeadLetter{
-		Cursor: "archive", Seq: 900, Project: hostile, Session: "s", Raw: []byte(nodetest.Event("s", "")), Reason: hostile,
+		Cursor: "archive", Seq: 900, LogID: wal.ID{1}, Project: hostile, Session: "s", Raw: []byte(nodetest.Event("s", "")), Reason: hostile,
 	})
 	if err != nil {
 		t.Fatal(err)

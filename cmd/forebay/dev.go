@@ -73,7 +73,7 @@ func (g *globals) runDev(cmd *cobra.Command, dir string) (err error) {
 		return errors.Join(fmt.Errorf("write dev.json: %w", err), n.Close())
 	}
 	fmt.Fprintf(g.out, `events   http://%s/v1/events
-admin    http://%s
+console  http://%s/
 try it   curl -H 'X-API-Key: %s' -H 'Content-Type: application/json' -d '{"events":[{"eventType":"click","timestamp":"%s","sessionId":"s1","route":"/","target":{"type":"page"}}]}' http://%s/v1/events
 `, info.Ingest, info.Admin, key, time.Now().UTC().Format(time.RFC3339), info.Ingest)
 	return n.Run(cmd.Context())

@@ -8,6 +8,9 @@
 // the command line then opens the data directory itself and calls the handler
 // in its own process (see [InProcess]).
 //
+// The console is the page at / of the same listener: static files in the
+// folder console, which call the API as any client does.
+//
 // Without a token the API answers on loopback and Unix sockets only, and to
 // no page from another origin: requests that carry a foreign Origin, or a
 // Host that is neither an address nor localhost, are refused.

@@ -103,7 +103,7 @@ func (d *demo) report(ctx context.Context, at place) error {
 		err = errors.Join(err, d.counted(at.count))
 	}
 	err = errors.Join(err, d.received(ctx, at.session))
-	fmt.Fprintf(d.out, "\n== look for yourself\nadmin      http://%s/admin/v1/status\n", at.admin)
+	fmt.Fprintf(d.out, "\n== look for yourself\nconsole    http://%s/\n", at.admin)
 	for _, verb := range []string{"status", "cursor list", "wal ls", "wal cat --limit 3", "cursor rewind session --to-seq 1"} {
 		fmt.Fprintf(d.out, "           %s --admin %s %s\n", filepath.Join(d.bin, "forebay"), at.admin, verb)
 	}

@@ -96,6 +96,7 @@ export function ask({ title, lead, parts = [], look, asks, confirm = "", danger,
       notice(text)
     } catch (err) {
       busy = false
+      if (!dialog.open) notice(`${title}: ${err.message}`)
       say(problem, err.message)
       ready()
     }
@@ -131,13 +132,12 @@ export function askToken(reason, attempt) {
     const form = el("form", {}, el("h2", { id: "token-title" }, "This node wants a token"),
       el("p", {}, "It is what the file says that the node’s setting admin.token_file names. It is kept until this tab is closed."),
       el("label", {}, "Token", field), problem, el("div", { class: "buttons" }, el("button", { class: "primary" }, "Go on")))
-    const dialog = el("dialog", { id: "token", "aria-labelledby": "token-title" }, form)
+    const dialog = el("dialog", { id: "token", closedby: "none", "aria-labelledby": "token-title" }, form)
     say(problem, reason)
     form.addEventListener("submit", async event => {
       event.preventDefault()
       try {
         await attempt(field.value.trim())
-        dialog.close()
         dialog.remove()
         resolve()
       } catch (err) {
@@ -145,9 +145,12 @@ export function askToken(reason, attempt) {
         field.select()
       }
     })
-    dialog.addEventListener("cancel", event => event.preventDefault())
+    dialog.addEventListener("close", () => show()) // without the token there is nothing else to do
+    const show = () => {
+      dialog.showModal()
+      field.focus()
+    }
     document.body.append(dialog)
-    dialog.showModal()
-    field.focus()
+    show()
   })
 }

@@ -1,7 +1,7 @@
 // What an operator may do to a cursor. Whatever moves one shows first what it
 // would touch, and then does exactly that.
 
-import { cursorPath, lines, post } from "./api.js"
+import { cursorPath, get, lines, post } from "./api.js"
 import { ask } from "./ask.js"
 import { el, facts } from "./dom.js"
 import { bytes, count, many, plain, span, when } from "./format.js"
@@ -145,12 +145,13 @@ export function undo(c) {
     lead: "It goes back to where it stood before, or stays where it has come since if that is further.",
     danger: true, whyWanted: true, home: home(c),
     async look() {
+      const { next_seq: at } = await get(`cursors/${encodeURIComponent(c.name)}`) // the page's may be a second old
       const last = (await lines("audit-log?limit=1000")).filter(e => e.cursor === c.name && moves.includes(e.verb)).at(-1)
       if (!last || last.verb === "undo") return { show: [el("p", {}, "There is no move to undo.")] }
       const stood = last.before.next_seq
       const show = [el("p", {}, `The last move was a ${last.verb} from seq ${count(stood)} to ${count(last.after.next_seq)} by ${plain(last.by)}, `, when(last.at), ".")]
       if (last.verb === "skip") show.push(el("p", { class: "sum" }, el("b", {}, `It goes back to seq ${count(stood)}`), ": what was skipped is delivered."))
-      else if (stood > c.next_seq) show.push(el("p", { class: "sum" }, el("b", {}, `It goes forward to seq ${count(stood)}`), `: ${many(stood - c.next_seq, "event")} that it would deliver again ${stood - c.next_seq === 1 ? "is" : "are"} not.`))
+      else if (stood > at) show.push(el("p", { class: "sum" }, el("b", {}, `It goes forward to seq ${count(stood)}`), `: ${many(stood - at, "event")} that it would deliver again ${stood - at === 1 ? "is" : "are"} not.`))
       else show.push(el("p", { class: "sum" }, "It has come past that already: it stays where it is, in a new epoch."))
       return { show, confirm: "Undo" }
     },

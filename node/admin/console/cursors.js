@@ -1,7 +1,7 @@
 // One card for each cursor, with what an operator may do to it.
 
 import { List, byId, el, keepFacts, mark, put, say } from "./dom.js"
-import { ago, count, plain, rate, span, when } from "./format.js"
+import { count, lasting, plain, rate, span, when } from "./format.js"
 import * as commands from "./commands.js"
 
 // sinkFacts are what a sink tells of itself, whatever it is.
@@ -16,10 +16,10 @@ function trouble(c) {
   if (c.stopped) return ["The node is stopped: nothing is delivered."]
   if (c.pause) {
     const p = c.pause
-    return [`Paused by ${plain(p.by || "unknown")}`, p.reason ? `: ${plain(p.reason)}` : "", ". Since ", ago(p.since),
+    return [`Paused by ${plain(p.by || "unknown")}`, p.reason ? `: ${plain(p.reason)}` : "", ", ", lasting(p.since),
       ...(p.until ? [", until ", when(p.until)] : [", until it is resumed"]), "."]
   }
-  if (c.state === "failing") return [`Fails since `, ago(c.error_since), ` (${c.error_count === 1 ? "one try" : `${count(c.error_count)} tries`}): `, plain(c.last_error)]
+  if (c.state === "failing") return ["Fails ", lasting(c.error_since), ` (${c.error_count === 1 ? "one try" : `${count(c.error_count)} tries`}): `, plain(c.last_error)]
   return null
 }
 

@@ -5,7 +5,7 @@ import { ask } from "./ask.js"
 import { List, byId, el, facts, put, say } from "./dom.js"
 import { ago, count, foreign, many, plain, when } from "./format.js"
 
-const page = 25 // letters shown at first, and added at a time
+const page = 10 // letters shown at first, and added at a time
 const most = 1000 // shown at once
 
 let cursors = []
@@ -33,7 +33,7 @@ const list = new List(byId("dead-list"), d => d.seq, d => {
   const verb = (name, label, act) => el("button", { type: "button", "aria-label": `${label} dead letter ${d.seq}`, onclick: act }, name)
   return {
     node: el("article", { class: "letter", "data-seq": d.seq },
-      el("header", {}, el("h3", {}, `seq ${count(d.seq)}`), state, el("span", { class: "since" }, "set aside ", ago(d.buried_at))),
+      el("header", {}, el("h3", {}, `seq ${count(d.seq)}`), el("span", { class: "since" }, "set aside ", ago(d.buried_at)), state),
       el("p", { class: "reason" }, foreign(d.reason)),
       el("dl", { class: "facts" }, facts([
         ["project", foreign(d.project)], ["session", foreign(d.session)], ["received", when(d.received_at)], ["attempts", count(d.attempts)],

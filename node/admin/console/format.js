@@ -1,6 +1,6 @@
 // Figures, times and foreign text as people read them.
 
-import { el } from "./dom.js"
+import { el, say } from "./dom.js"
 
 const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 })
 
@@ -63,14 +63,15 @@ export const stamp = iso => new Date(iso).toISOString().slice(0, 19).replace("T"
 /** clock is stamp without the day, for what happened of late. */
 export const clock = iso => stamp(iso).slice(11)
 
-/** age is how long ago a time was, in the largest unit that it fills. */
-export function age(iso) {
-  const seconds = (now() - Date.parse(iso)) / 1000
-  const [size, unit] = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]].find(([size]) => Math.abs(seconds) >= size) ?? []
-  if (!unit) return "now"
-  const text = `${count(Math.floor(Math.abs(seconds) / size))} ${unit}`
-  return seconds < 0 ? `in ${text}` : `${text} ago`
+// since is how far a time is from now, in the largest unit that it fills.
+function since(iso) {
+  const seconds = Math.abs(now() - Date.parse(iso)) / 1000
+  const [size, unit] = [[86400, "d"], [3600, "h"], [60, "min"]].find(([size]) => seconds >= size) ?? [1, "s"]
+  return `${count(Math.floor(seconds / size))} ${unit}`
 }
+
+/** age is how long ago a time was, or in how long it will be. */
+export const age = iso => (Date.parse(iso) > now() + 1000 ? `in ${since(iso)}` : `${since(iso)} ago`)
 
 /** when is a <time> with its age, which goes on by itself (see tick). */
 export function when(iso) {
@@ -83,12 +84,15 @@ export function ago(iso) {
   return el("time", { datetime: iso, title: `${stamp(iso)} UTC`, "data-age": iso }, age(iso))
 }
 
+/** lasting is a <time> that shows for how long something has been so. */
+export function lasting(iso) {
+  return el("time", { datetime: iso, title: `since ${stamp(iso)} UTC`, "data-lasting": iso }, `for ${since(iso)}`)
+}
+
 /** tick brings all ages on the page up to date. */
 export function tick() {
-  for (const node of document.querySelectorAll("[data-age]")) {
-    const text = age(node.dataset.age)
-    if (node.textContent !== text) node.textContent = text
-  }
+  for (const node of document.querySelectorAll("[data-age]")) say(node, age(node.dataset.age))
+  for (const node of document.querySelectorAll("[data-lasting]")) say(node, `for ${since(node.dataset.lasting)}`)
 }
 
 /** plain is foreign text with what cannot be seen, or would turn the line

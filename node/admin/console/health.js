@@ -1,7 +1,7 @@
 // Is it accepting, durable, shipping, proven? Why not, since when, what to do.
 
 import { List, byId, el, mark, put, say } from "./dom.js"
-import { ago, many, plain } from "./format.js"
+import { lasting, many, plain } from "./format.js"
 
 const names = {
   accept: "Accepting", durable: "Durable", disk: "Disk", ship: "Shipping", progress: "Progress",
@@ -21,7 +21,7 @@ const checks = new List(byId("checks"), c => c.name, check => {
     update(c) {
       mark(node, "data-ok", c.ok)
       say(state, c.ok ? "in order" : "not in order")
-      if (shown !== c.since) put(since, "since ", ago(shown = c.since))
+      if (shown !== c.since) put(since, lasting(shown = c.since))
     },
   }
 })
@@ -32,11 +32,11 @@ const problems = new List(byId("problems"), c => c.name, check => {
   const since = el("span", { class: "since" })
   let shown
   return {
-    node: el("li", { "data-check": check.name }, el("h3", {}, title(check.name), " ", since), reason, remedy),
+    node: el("li", { "data-check": check.name }, el("h3", {}, title(check.name), " ", el("span", { class: "since" }, "not in order "), since), reason, remedy),
     update(c) {
       say(reason, plain(c.reason))
       say(remedy, c.remedy ? `What to do: ${c.remedy}` : "")
-      if (shown !== c.since) put(since, "since ", ago(shown = c.since))
+      if (shown !== c.since) put(since, lasting(shown = c.since))
     },
   }
 })

@@ -32,7 +32,7 @@ function draw() {
   put(byId("line-list"), table("The node’s log, the newest line first", ["Time", "Level", "Line"],
     [...kept].reverse().map(({ time, level, msg, ...rest }) => [
       time ? clock(time) : "", el("span", { class: "level", "data-level": level }, plain(level)),
-      [el("b", {}, plain(msg)), " ", ...Object.entries(rest).filter(([name]) => !own.has(name))
-        .map(([name, v]) => `${plain(name)}=${plain(typeof v === "object" ? JSON.stringify(v) : v)}`).join(" ").split(/(?<= )/)],
+      el("span", { class: "long" }, el("b", {}, plain(msg)), ...Object.entries(rest).filter(([name]) => !own.has(name))
+        .map(([name, v]) => ` ${plain(name)}=${plain(typeof v === "object" ? JSON.stringify(v) : v)}`)),
     ])))
 }

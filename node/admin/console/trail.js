@@ -1,7 +1,7 @@
 // The audit trail: which operator did what, when and why, before and after.
 
 import { lines } from "./api.js"
-import { byId, put, say, table } from "./dom.js"
+import { byId, el, put, say, table } from "./dom.js"
 import { count, foreign, many, plain, when } from "./format.js"
 
 const newest = 100 // entries shown
@@ -16,7 +16,7 @@ export async function read() {
     if (mine !== reading) return
     say(byId("trail-note"), entries.length === 0 ? "No operator has changed anything yet." : `The last ${many(entries.length, "change")}, the newest first. forebay audit-log prints all.`)
     put(byId("trail-list"), entries.length === 0 ? [] : table("What operators did, the newest first", ["When", "Who", "What", "Cursor", "Why", "Before and after"],
-      entries.map(e => [when(e.at), foreign(e.by), e.verb, e.cursor, foreign(e.why), change(e.before, e.after)])))
+      entries.map(e => [when(e.at), foreign(e.by), e.verb, e.cursor, foreign(e.why), el("span", { class: "long" }, change(e.before, e.after))])))
   } catch (err) {
     if (mine === reading) say(byId("trail-note"), err.message)
   }
