@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -174,7 +175,8 @@ func (p *tab) until(expression string) {
 // says waits until the text of an element has a piece in it.
 func (p *tab) says(css, piece string) {
 	p.t.Helper()
-	p.until(fmt.Sprintf("document.querySelector(%s)?.textContent.includes(%s)", strconv.Quote(css), literal(piece)))
+	var said printed
+	nodetest.Eventually(p.t, limit, func() bool { said = printed(p.text(css)); return strings.Contains(string(said), piece) }, "%s says %q; it says %v", css, piece, &said)
 }
 
 func (p *tab) text(css string) string {
@@ -182,16 +184,23 @@ func (p *tab) text(css string) string {
 	return js[string](p, fmt.Sprintf("document.querySelector(%s)?.textContent ?? ''", strconv.Quote(css)))
 }
 
+// printed is a text that is printed as it is when it is printed.
+type printed string
+
+func (p *printed) String() string { return string(*p) }
+
 func literal(text string) string {
 	quoted, _ := json.Marshal(text) // a string can always be encoded
 	return string(quoted)
 }
 
-// click clicks at an element once it can be seen and nothing covers it.
+// click clicks at an element once it can be seen, stands still, and nothing
+// covers it.
 func (p *tab) click(css string) {
 	p.t.Helper()
-	var at []float64
+	var at, before []float64
 	nodetest.Eventually(p.t, limit, func() bool {
+		before = at
 		at = js[[]float64](p, fmt.Sprintf(`(() => {
 			const e = document.querySelector(%s)
 			if (!e || e.disabled) return []
@@ -199,7 +208,7 @@ func (p *tab) click(css string) {
 			const r = e.getBoundingClientRect(), x = r.x + r.width / 2, y = r.y + r.height / 2
 			return e.contains(document.elementFromPoint(x, y)) ? [x, y] : []
 		})()`, strconv.Quote(css)))
-		return len(at) == 2
+		return len(at) == 2 && slices.Equal(at, before)
 	}, "%s can be clicked", css)
 	p.do("click "+css, chromedp.MouseClickXY(at[0], at[1]))
 }
@@ -208,7 +217,7 @@ func (p *tab) click(css string) {
 func (p *tab) fill(css, text string) {
 	p.t.Helper()
 	p.click(css)
-	js[bool](p, "(document.activeElement.select?.(), true)")
+	p.until(fmt.Sprintf("document.activeElement.matches(%s) && (document.activeElement.select(), true)", strconv.Quote(css)))
 	p.press(text)
 }
 

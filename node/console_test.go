@@ -246,6 +246,8 @@ func consoleLetters(t *testing.T, chromium context.Context) {
 	p.sign("ann", "not ours")
 	cursorIs(t, n, "archive", "has no letter", func(s shipper.Status) bool { return s.Dead == 0 })
 
+	p.says("#dead-note", "Cursor archive has no dead letters.")
+
 	p.fill("#trace-what", "k-1")
 	p.click("#trace-form button")
 	p.says("#trace-result", "calm")

@@ -72,7 +72,7 @@ class Chart {
       return { name: s.name, latest: latest === null ? "none" : this.format(latest), most: values.length ? this.format(Math.max(...values)) : "none" }
     })
     mark(this.svg, "aria-label", `${this.title} over the last hour. ${told.map(t => `${t.name}: ${t.latest} now, ${t.most} at most`).join(". ")}.`)
-    put(this.legend, el("thead", {}, el("tr", {}, el("td"), el("th", { scope: "col" }, "now"), el("th", { scope: "col" }, "peak"))),
+    put(this.legend, el("caption", { class: "unseen" }, this.title), el("thead", {}, el("tr", {}, el("td"), el("th", { scope: "col" }, "now"), el("th", { scope: "col" }, "peak"))),
       el("tbody", {}, told.map((t, i) => el("tr", {}, el("th", { scope: "row" }, el("i", { class: `swatch s${this.colour(i)}` }), t.name), el("td", {}, t.latest), el("td", {}, t.most)))))
   }
 
