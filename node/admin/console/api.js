@@ -1,4 +1,4 @@
-// Calls of the node's admin API (see openapi and OPERATING.md). With a token it
+// Calls of the node's admin API (see OPERATING.md). With a token it
 // is sent as a header, which is why the live stream is read by fetch, too:
 // EventSource cannot set one.
 
@@ -56,9 +56,8 @@ export async function lines(path) {
 
 /** stream calls fn(name, value) for the events of a stream until it ends, and
  * throws if the node goes silent for longer than patience, in milliseconds. */
-export async function stream(path, fn, { signal, patience, opened }) {
+export async function stream(path, fn, { patience, opened }) {
   const silence = new AbortController()
-  const any = AbortSignal.any([signal, silence.signal])
   let timer
   const alive = () => {
     clearTimeout(timer)
@@ -66,8 +65,8 @@ export async function stream(path, fn, { signal, patience, opened }) {
   }
   alive()
   try {
-    const reply = await ask(path, { signal: any })
-    opened?.()
+    const reply = await ask(path, { signal: silence.signal })
+    opened()
     const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader()
     let rest = ""
     for (;;) {

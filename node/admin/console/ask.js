@@ -55,6 +55,7 @@ export function ask({ title, lead, parts = [], look, asks, confirm = "", danger,
       if (mine !== asked) return
       seen = found
       put(preview, found.show)
+      if (asks) preview.scrollIntoView({ block: "nearest" })
     } catch (err) {
       if (mine !== asked) return
       put(preview)

@@ -44,7 +44,7 @@ class Chart {
     const end = now()
     const all = this.series.map(s => points.map(s.value))
     const peak = Math.max(...all.flat().filter(v => v !== null), 0)
-    const ceiling = nice(peak)
+    const ceiling = nice(peak, this.format === span)
     const x = at => width * (1 - (end - Date.parse(at)) / hour)
     const y = v => height - bottom - (height - top - bottom) * v / ceiling
     this.x = x
@@ -110,9 +110,15 @@ function path(points, values, x, y) {
   return d
 }
 
-// nice is the least of 1, 2, 5, 10 … that v does not exceed.
-function nice(v) {
+// minutes are the ceilings, in seconds, of charts of a time between one minute
+// and two days.
+const minutes = [1, 2, 5, 10, 15, 30, 60, 120, 240, 480, 720, 1440, 2880].map(m => m * 60)
+
+// nice is the least ceiling that v does not exceed: of 1, 2, 5, 10 …, or a
+// time that people count in.
+function nice(v, ofTime) {
   if (!(v > 0)) return 1
+  if (ofTime && v > 30 && v <= minutes.at(-1)) return minutes.find(n => n >= v)
   const power = 10 ** Math.floor(Math.log10(v))
   return [1, 2, 5, 10].map(m => m * power).find(n => n >= v * 0.999)
 }

@@ -4,7 +4,7 @@
 import { cursorPath, get, lines, post } from "./api.js"
 import { ask } from "./ask.js"
 import { el, facts } from "./dom.js"
-import { bytes, count, many, plain, span, when } from "./format.js"
+import { bytes, count, many, now, plain, span, stamp, when } from "./format.js"
 
 let done = () => {} // called after each command, so that the trail is read anew
 
@@ -88,14 +88,16 @@ function previewed(p) {
 function target(c) {
   const size = el("input", { type: "number", min: "1", step: "1", value: "10", "aria-label": "How much" })
   const unit = el("select", { "aria-label": "Unit" }, el("option", { value: "s" }, "seconds"), el("option", { value: "m", selected: true }, "minutes"), el("option", { value: "h" }, "hours"))
-  const time = el("input", { type: "datetime-local", step: "1", "aria-label": "Time in UTC" })
+  const time = el("input", { value: stamp(now() - 600_000), maxlength: 30, autocomplete: "off", "aria-label": "Time in UTC, such as 2026-11-23 10:00:00" })
   const seq = el("input", { type: "number", min: "1", step: "1", value: Math.max(c.next_seq - 1, 1), "aria-label": "Seq to rewind to" })
   const skip = el("input", { type: "number", min: "1", step: "1", value: c.next_seq + 1, "aria-label": "Seq to skip to" })
   const ways = [
     ["back", "Back by", el("span", { class: "row" }, size, unit), () => ({ back: `${size.value}${unit.value}` })],
     ["time", "Back to a time (UTC)", time, () => {
-      if (!time.value) throw new Error("Say which time.")
-      return { to_time: new Date(`${time.value}Z`).toISOString() }
+      const [, day, clock] = /^\s*(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)\s*(?:Z|UTC)?\s*$/.exec(time.value) ?? []
+      const at = new Date(`${day}T${clock}Z`)
+      if (Number.isNaN(at.getTime())) throw new Error("Write the time in UTC, as in 2026-11-23 10:00:00.")
+      return { to_time: at.toISOString() }
     }],
     ["seq", "Back to a seq", seq, () => ({ to_seq: Number(seq.value) })],
     ["start", "Back to the oldest event kept", null, () => ({ to_start: true })],

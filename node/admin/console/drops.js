@@ -48,8 +48,10 @@ let timer
 
 /** fill reads the drops that the node remembers. */
 export async function fill() {
-  tap = await lines(`drops?limit=${maxTap}`)
+  tap = []
   missed = 0
+  const had = await lines(`drops?limit=${maxTap}`)
+  tap = [...had, ...tap.filter(d => d.number > (had.at(-1)?.number ?? 0))] // those that came meanwhile
   draw()
 }
 

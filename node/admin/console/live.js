@@ -19,7 +19,7 @@ export function follow({ told, up, down, unlock }) {
         up()
       }
       try {
-        await stream("live?topics=status,drops,log", told, { signal: new AbortController().signal, patience, opened })
+        await stream("live?topics=status,drops,log", told, { patience, opened })
       } catch (err) {
         reason = err
       }

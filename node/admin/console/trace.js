@@ -65,7 +65,7 @@ function fate(f) {
     f.pause ? `paused by ${plain(f.pause.by)}: ${plain(f.pause.reason)}` : "", f.letter ? `${plain(f.letter.reason)} (${many(f.letter.attempts, "attempt")})` : "",
     f.last_error ? plain(f.last_error) : "",
   ].filter(Boolean).join("; ")
-  return [f.cursor, el("span", { class: "badge", "data-state": { shipped: "ok", pending: "waiting", planned: "waiting" }[f.state] ?? "warn" }, f.state), more]
+  return [f.cursor, el("span", { class: "badge", "data-state": { shipped: "ok", pending: "waiting", planned: "waiting", dead: "bad", lost: "bad" }[f.state] ?? "warn" }, f.state), more]
 }
 
 function destinations(e) {
