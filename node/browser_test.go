@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/accessibility"
 	"github.com/chromedp/cdproto/emulation"
@@ -21,6 +22,10 @@ import (
 
 	"forebay/node/nodetest"
 )
+
+// patience is how long a page may take for one thing on a machine that has much
+// else to do.
+const patience = time.Minute
 
 // browser starts a headless Chromium, which the tabs that are opened in the
 // context share.
@@ -33,7 +38,7 @@ func browser(t *testing.T) context.Context {
 	}
 	t.Cleanup(func() {
 		// Its helpers may write for a moment longer.
-		nodetest.Eventually(t, limit, func() bool { return os.RemoveAll(profile) == nil }, "the browser's profile is deleted")
+		nodetest.Eventually(t, patience, func() bool { return os.RemoveAll(profile) == nil }, "the browser's profile is deleted")
 	})
 	allocator, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.UserDataDir(profile), chromedp.NoSandbox,
@@ -169,14 +174,14 @@ func js[T any](p *tab, expression string) T {
 // until waits until an expression is true in the page.
 func (p *tab) until(expression string) {
 	p.t.Helper()
-	nodetest.Eventually(p.t, limit, func() bool { return js[bool](p, "Boolean("+expression+")") }, "on the page: %s", expression)
+	nodetest.Eventually(p.t, patience, func() bool { return js[bool](p, "Boolean("+expression+")") }, "on the page: %s", expression)
 }
 
 // says waits until the text of an element has a piece in it.
 func (p *tab) says(css, piece string) {
 	p.t.Helper()
 	var said printed
-	nodetest.Eventually(p.t, limit, func() bool { said = printed(p.text(css)); return strings.Contains(string(said), piece) }, "%s says %q; it says %v", css, piece, &said)
+	nodetest.Eventually(p.t, patience, func() bool { said = printed(p.text(css)); return strings.Contains(string(said), piece) }, "%s says %q; it says %v", css, piece, &said)
 }
 
 func (p *tab) text(css string) string {
@@ -199,7 +204,7 @@ func literal(text string) string {
 func (p *tab) click(css string) {
 	p.t.Helper()
 	var at, before []float64
-	nodetest.Eventually(p.t, limit, func() bool {
+	nodetest.Eventually(p.t, patience, func() bool {
 		before = at
 		at = js[[]float64](p, fmt.Sprintf(`(() => {
 			const e = document.querySelector(%s)

@@ -55,7 +55,7 @@ func sessions(t *testing.T, c *config.Config) (r *receiver.Receiver, hold func()
 // cursorIs waits until the API says of a cursor what is wanted.
 func cursorIs(t *testing.T, n *nodetest.Node, name, what string, wanted func(shipper.Status) bool) (s shipper.Status) {
 	t.Helper()
-	nodetest.Eventually(t, limit, func() bool {
+	nodetest.Eventually(t, patience, func() bool {
 		var err error
 		if s, err = n.Admin.Cursor(ctx, name); err != nil {
 			t.Fatal(err)
@@ -172,7 +172,7 @@ func consoleCursors(t *testing.T, chromium context.Context) {
 	n.Post(key, nodetest.Event("a", ""))
 	first := make(chan error, 1)
 	go func() { _, err := n.Admin.Pause(ctx, "session", admin.PauseRequest{}); first <- err }()
-	nodetest.Eventually(t, limit, func() bool {
+	nodetest.Eventually(t, patience, func() bool {
 		_, err := n.Admin.Step(ctx, "session", admin.Command{})
 		return err != nil && strings.Contains(err.Error(), "another command")
 	}, "the first command is under way")
@@ -356,7 +356,7 @@ func consoleToken(t *testing.T, chromium context.Context) {
 	p.says("#verdict", "Everything is in order.")
 	p.click(button("Pause cursor archive"))
 	p.sign("ann", "")
-	nodetest.Eventually(t, limit, func() bool {
+	nodetest.Eventually(t, patience, func() bool {
 		s, err := admin.NewClient(strings.TrimPrefix(n.AdminURL, "http://"), "opensesame").Cursor(ctx, "archive")
 		return err == nil && s.State == shipper.Paused
 	}, "the cursor is paused")
