@@ -1,7 +1,7 @@
 // One event's life, from the request that brought it to its row.
 
 import { get } from "./api.js"
-import { byId, el, facts, put, table } from "./dom.js"
+import { byId, el, facts, put, say, table } from "./dom.js"
 import { bytes, clock, count, foreign, many, plain, when } from "./format.js"
 
 /** trace follows the event that is named: by its seq, or by its key. */
@@ -13,9 +13,11 @@ export async function trace(what, as, project) {
   const result = byId("trace-result")
   put(result, el("p", { class: "hint" }, "Looking …"))
   try {
-    put(result, shown(await get(`trace?${query}`)))
+    const found = await get(`trace?${query}`)
+    put(result, shown(found))
+    say(byId("spoken"), plain(found.answer))
   } catch (err) {
-    put(result, el("p", { class: "problem" }, err.message))
+    put(result, el("p", { class: "problem", role: "alert" }, err.message))
   }
 }
 
