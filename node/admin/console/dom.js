@@ -71,7 +71,8 @@ export class List {
  * is a title, or {title, number: true}. */
 export function table(caption, columns, rows) {
   const number = columns.map(c => c.number === true)
-  const cell = (content, i) => el("td", { class: number[i] ? "number" : null, "data-title": columns[i].title ?? columns[i] }, content ?? "")
+  const cell = (content, i) => el("td", { class: number[i] ? "number" : null, "data-title": columns[i].title ?? columns[i] },
+    content == null || content === "" ? null : el("div", {}, content)) // beside its title on a narrow page
   return el("table", {},
     el("caption", { class: "unseen" }, caption),
     el("thead", {}, el("tr", {}, columns.map((c, i) => el("th", { scope: "col", class: number[i] ? "number" : null }, c.title ?? c)))),
