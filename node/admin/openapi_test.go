@@ -151,13 +151,14 @@ func routes(t *testing.T) (all []string) {
 	return all
 }
 
-// TestEveryRouteIsGuarded: with a token, nothing but the probes answers who does
-// not know it, and every answer tells browsers to load nothing.
+// TestEveryRouteIsGuarded: with a token, nothing but the probes and the console's
+// files, which hold no data, answers who does not know it, and every answer tells browsers to load nothing.
 func TestEveryRouteIsGuarded(t *testing.T) {
 	h := NewHandler(Options{Token: "secret", Metrics: http.NotFoundHandler(), Node: noNode{}})
 	for _, route := range routes(t) {
 		method, path, _ := strings.Cut(route, " ")
-		open := path == "/healthz" || path == "/readyz" || path == "/metrics"
+		open := path == "/healthz" || path == "/readyz" || path == "/metrics" ||
+			path == "/" || path == "/console/{file}"
 		for _, header := range []string{"", "Bearer wrong", "secret", "Bearer secret2"} {
 			r := httptest.NewRequest(method, strings.ReplaceAll(path, "{name}", "archive"), strings.NewReader("{}"))
 			if header != "" {
