@@ -66,6 +66,7 @@ type diskKeeper struct {
 	dir      string
 	log      *wal.Log
 	keepFrom func() uint64 // lowest seq that a cursor still needs
+	wantFrom func() uint64 // lowest that a replay would like
 	gate     *gate
 	retained func(oldest time.Time) // told what the log still goes back to
 	pressed  func()                 // called while readiness is down for want of space
@@ -118,11 +119,7 @@ func (k *diskKeeper) keep(now time.Time) {
 	cfg := k.config()
 	budget, err := k.budget(int64(cfg.DiskBudget))
 	s := diskState{budget: budget, err: err}
-	policy := wal.Retention{KeepFrom: k.keepFrom(), Age: cfg.Retain.Age, Bytes: int64(cfg.Retain.Bytes)}
-	if ceiling := int64(float64(budget) * freeAbove); err == nil && (policy.Bytes == 0 || policy.Bytes > ceiling) {
-		policy.Bytes = max(ceiling, 1)
-	}
-	if _, retainErr := k.log.Retain(policy); retainErr != nil {
+	if retainErr := k.retain(cfg, budget, err == nil); retainErr != nil {
 		s.err = errors.Join(s.err, fmt.Errorf("delete shipped history: %w", retainErr))
 	}
 	stats := k.log.Stats()
@@ -136,6 +133,19 @@ func (k *diskKeeper) keep(now time.Time) {
 		k.pressed()
 	}
 	k.publish(s)
+}
+
+// retain deletes history: what is older or more than is to be kept, if no
+// replay wants it, and what fills the disk, whatever a replay wants.
+func (k *diskKeeper) retain(cfg config.WAL, budget int64, known bool) error {
+	need := k.keepFrom()
+	_, err := k.log.Retain(wal.Retention{
+		KeepFrom: min(need, k.wantFrom()), Age: cfg.Retain.Age, Bytes: int64(cfg.Retain.Bytes),
+	})
+	if known && err == nil {
+		_, err = k.log.Retain(wal.Retention{KeepFrom: need, Bytes: max(int64(float64(budget)*freeAbove), 1)})
+	}
+	return err
 }
 
 func (k *diskKeeper) publish(s diskState) {

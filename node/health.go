@@ -216,7 +216,7 @@ func (n *Node) Status() admin.Status {
 			FirstSeq: log.FirstSeq, DurableSeq: log.DurableSeq, Segments: log.Segments, Bytes: log.Bytes,
 			BudgetBytes: d.budget, FullIn: math.Round(d.fullIn.Seconds()), RewindTo: log.OldestTime,
 		},
-		Cursors: []shipper.Status{},
+		Cursors: []shipper.Status{}, Replays: n.unendedReplays(),
 		Keys: admin.KeyStatus{
 			Source: n.cfg.Keys.Source, Count: n.keys.Len(), AgeSeconds: n.keys.Age().Seconds(),
 			LastError: n.source.Stats().LastError,

@@ -25,7 +25,7 @@ func OpenStopped(cfg config.Config, version string) (_ *Stopped, err error) {
 		}
 	}()
 	n.readOnly = true
-	for _, step := range []func() error{n.openDir, n.openState, n.openLog, n.openStoppedCursors} {
+	for _, step := range []func() error{n.openDir, n.openState, n.openLog, n.openStoppedCursors, n.openReplays} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -36,7 +36,7 @@ func OpenStopped(cfg config.Config, version string) (_ *Stopped, err error) {
 // Handler is the admin API over the stopped node.
 func (s *Stopped) Handler() http.Handler {
 	n := s.node
-	return admin.NewHandler(admin.Options{Node: s, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors})
+	return admin.NewHandler(admin.Options{Node: s, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors, Replays: n.replays})
 }
 
 // Close gives up the data directory.
@@ -59,8 +59,8 @@ func (s *Stopped) Status() admin.Status {
 		Log: admin.LogStatus{
 			FirstSeq: log.FirstSeq, DurableSeq: log.DurableSeq, Segments: log.Segments, Bytes: log.Bytes, RewindTo: log.OldestTime,
 		},
-		Cursors: []shipper.Status{},
-		Keys:    admin.KeyStatus{Source: n.cfg.Keys.Source},
+		Cursors: []shipper.Status{}, Replays: n.unendedReplays(),
+		Keys: admin.KeyStatus{Source: n.cfg.Keys.Source},
 	}
 	var saved savedTally
 	if found, err := n.state.LoadJSON(ledgerKey, &saved); err == nil && found {

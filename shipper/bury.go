@@ -58,6 +58,9 @@ func (c *Cursor) bury(letters []DeadLetter, writes []Write, fill bool) error {
 	now := time.Now().UTC()
 	for i := range letters {
 		letters[i].Cursor, letters[i].BuriedAt, letters[i].Requeued = c.name, now, false
+		if c.part != nil { // a replay names what was refused; the log has it
+			letters[i].Raw = nil
+		}
 	}
 	var refused []DeadLetter // anew; those that are only queued do not count
 	if !fill {
@@ -130,6 +133,9 @@ func (c *Cursor) changeDead(put []DeadLetter, drop []uint64, commit func(dead []
 	c.mu.Lock()
 	grows := count.letters > c.dead.letters || count.bytes > c.dead.bytes
 	c.mu.Unlock()
+	if c.part != nil && count.letters > maxRefused {
+		return &PauseError{Reason: fmt.Sprintf("over %d events of replay %s were refused, which is as many as it names: cancel it, mend the destination, and replay the rest", maxRefused, c.name)}
+	}
 	if o := c.set.opts; grows && (count.letters > o.MaxDead || count.bytes > o.MaxDeadBytes) {
 		return &PauseError{Reason: fmt.Sprintf("dead letters of cursor %s are full (bounds: %d letters, %d bytes): requeue or discard some, then resume", c.name, o.MaxDead, o.MaxDeadBytes)}
 	}

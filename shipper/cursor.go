@@ -13,6 +13,7 @@ import (
 // sink. All methods are safe for concurrent use.
 type Cursor struct {
 	name   string
+	part   *part // what it delivers and then ends; nil: all of the log, without end
 	sink   Sink
 	log    Log
 	state  State
@@ -202,10 +203,10 @@ func (c *Cursor) advance(epoch, next uint64, over passed, writes []Write) error 
 		}
 		p.Shipped += shipped
 		for _, r := range over.lost {
-			p.note(&p.Lost, r, &c.account)
+			c.note(p, &p.Lost, r)
 		}
 		for _, r := range over.expired {
-			p.note(&p.Expired, r, &c.account)
+			c.note(p, &p.Expired, r)
 		}
 	}, func() {
 		for _, seq := range again {
@@ -216,6 +217,16 @@ func (c *Cursor) advance(epoch, next uint64, over passed, writes []Write) error 
 		}
 		c.rate.add(time.Now(), next-from)
 	}, writes...)
+}
+
+// note puts r into one of the position's lists. Only of all of the log is
+// everything in no list shipped, and counted down when lists are joined.
+func (c *Cursor) note(p *position, list *[]Range, r Range) {
+	if c.part != nil {
+		*list = addRange(*list, r)
+		return
+	}
+	p.note(list, r, &c.account)
 }
 
 // saveStepped is saveThen for an advance: if it is a step's, the step is in

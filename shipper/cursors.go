@@ -59,16 +59,8 @@ func NewCursors(o Options) (*Cursors, error) {
 // the oldest event of the log in an epoch of its own, and counts what the log
 // no longer keeps as expired.
 func (cs *Cursors) Add(name string, sink Sink, flush Flush) (*Cursor, error) {
-	if err := flush.check(name); err != nil {
-		return nil, err
-	}
-	c := &Cursor{
-		name: name, sink: sink, flush: flush,
-		log: cs.opts.Log, state: cs.opts.State, set: cs,
-		logger: cs.opts.Logger.With("cursor", name),
-		wake:   make(chan struct{}, 1),
-	}
-	if err := c.load(); err != nil {
+	c, err := cs.newCursor(name, sink, flush, nil)
+	if err != nil {
 		return nil, err
 	}
 	cs.mu.Lock()
@@ -80,6 +72,20 @@ func (cs *Cursors) Add(name string, sink Sink, flush Flush) (*Cursor, error) {
 	}
 	cs.ordered = append(cs.ordered, c)
 	return c, nil
+}
+
+// newCursor makes a cursor of what is saved under its name.
+func (cs *Cursors) newCursor(name string, sink Sink, flush Flush, of *part) (*Cursor, error) {
+	if err := flush.check(name); err != nil {
+		return nil, err
+	}
+	c := &Cursor{
+		name: name, part: of, sink: sink, flush: flush,
+		log: cs.opts.Log, state: cs.opts.State, set: cs,
+		logger: cs.opts.Logger.With("cursor", name),
+		wake:   make(chan struct{}, 1),
+	}
+	return c, c.load()
 }
 
 // All returns the cursors in the order in which they were added.

@@ -22,7 +22,8 @@ type Feed struct {
 	start  uint64
 	epoch  uint64
 	replay uint64
-	fill   bool // yields requeued dead letters instead of the log
+	fill   bool  // yields requeued dead letters instead of the log
+	part   *part // yields no more than this of the log; nil: all
 
 	reader *wal.Reader
 	batch  *Batch       // being collected; kept when that is interrupted
@@ -41,6 +42,7 @@ type Feed struct {
 	advanced uint64    // all below was advanced over
 	events   []Range   // seqs of events that were handed out or read again, and not advanced over
 	handed   []wal.Gap // lost seqs, likewise
+	seen     []Range   // both, and what a replay leaves out between them
 	// letters of a fill that were handed out, and when each was buried: one
 	// that is requeued or buried anew meanwhile is another.
 	letters map[uint64]time.Time
@@ -49,7 +51,7 @@ type Feed struct {
 // newFeed yields the log. It is called with c.mu held.
 func newFeed(c *Cursor, p position, limit int) *Feed {
 	return &Feed{
-		cursor: c, flush: c.flush, start: p.Next, epoch: p.Epoch, replay: p.Replay,
+		cursor: c, flush: c.flush, start: p.Next, epoch: p.Epoch, replay: p.Replay, part: c.part,
 		reader: c.log.NewReader(p.Next), next: p.Next, end: p.Next, left: limit,
 	}
 }
@@ -61,7 +63,7 @@ func newFillFeed(c *Cursor, p position) *Feed {
 }
 
 // ends tells whether the feed has an end that its sink can reach.
-func (f *Feed) ends() bool { return f.fill || f.left >= 0 }
+func (f *Feed) ends() bool { return f.fill || f.left >= 0 || f.part != nil }
 
 func (f *Feed) close() error {
 	if f.reader == nil {
@@ -108,9 +110,20 @@ func (f *Feed) Next(ctx context.Context) (*Batch, error) {
 	if f.fill {
 		return f.nextLetters()
 	}
+	if f.part != nil {
+		if f.part.over(f.next) {
+			return nil, io.EOF
+		}
+		if err := f.part.pace.wait(ctx); err != nil {
+			return nil, err
+		}
+	}
 	b, err := f.collect(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if f.part != nil {
+		f.part.pace.spend(len(b.Events))
 	}
 	f.next = b.Last + 1
 	if f.left > 0 {
@@ -136,6 +149,7 @@ func (f *Feed) note(b *Batch) {
 	defer f.mu.Unlock()
 	f.events = union(f.events, runs)
 	f.handed = append(f.handed, b.Lost...)
+	f.seen = insertRange(f.seen, Range{b.First, b.Last})
 }
 
 // collect waits for the first event, and then for more until the batch is
@@ -206,6 +220,9 @@ func (f *Feed) take(b *Batch) (full bool) {
 			return true
 		}
 	}
+	if f.part != nil && f.closePart(b) {
+		return true
+	}
 	return b.Bytes >= f.flush.Bytes
 }
 
@@ -226,14 +243,19 @@ func (f *Feed) fitting(b *Batch) int {
 
 // readBlock reads the next block of the log into the queue, which is empty.
 func (f *Feed) readBlock(ctx context.Context) error {
-	block, err := f.reader.Next(ctx)
+	block, err := f.nextBlock(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		return fmt.Errorf("read the log at seq %d: %w", f.end, err)
 	}
-	f.queue, f.lost = unpack(block, &f.record, f.end, f.read, f.lost)
+	if block == nil { // seqs that the log stepped over, and nothing behind them
+		f.lost = append(f.lost, wal.Gap{First: f.end, Last: f.part.last, Reason: wal.ReasonFloor})
+		f.end = f.part.last + 1
+		return nil
+	}
+	f.queue, f.lost = f.part.filter(unpack(block, &f.record, f.end, f.read, f.lost))
 	f.read = f.queue[:0]
 	f.end = block.FirstSeq + uint64(block.Events)
 	if f.detach {
@@ -305,11 +327,25 @@ func (f *Feed) Read(ctx context.Context, first, last uint64) (*Batch, error) {
 	if f.fill {
 		return f.readLetters(first, last)
 	}
-	b, err := readRange(ctx, f.cursor.log, first, last)
+	b, err := f.readRange(ctx, first, last)
 	if err != nil {
 		return nil, fmt.Errorf("read seqs %d to %d again: %w", first, last, err)
 	}
 	f.note(b)
+	return b, nil
+}
+
+// readRange is readRange of what the feed yields.
+func (f *Feed) readRange(ctx context.Context, first, last uint64) (*Batch, error) {
+	b, err := readRange(ctx, f.cursor.log, first, last)
+	if err != nil || f.part == nil {
+		return b, err
+	}
+	b.Events, b.Lost = f.part.filter(b.Events, b.Lost)
+	b.Bytes = 0
+	for i := range b.Events {
+		b.Bytes += int64(len(b.Events[i].Raw))
+	}
 	return b, nil
 }
 
@@ -320,17 +356,14 @@ func (f *Feed) readSkipped(next uint64) error {
 		return nil
 	}
 	f.mu.Lock()
-	known := f.events
-	for _, g := range f.handed {
-		known = insertRange(known, Range{g.First, g.Last})
-	}
+	known := f.seen
 	from := max(f.start, f.advanced)
 	f.mu.Unlock()
 	if next <= from {
 		return nil
 	}
 	for _, r := range without([]Range{{from, next - 1}}, known) {
-		b, err := readRange(onlyReady(), f.cursor.log, r.First, r.Last)
+		b, err := f.readRange(onlyReady(), r.First, r.Last)
 		if err != nil {
 			return fmt.Errorf("read seqs %d to %d, which are delivered: %w", r.First, r.Last, err)
 		}
@@ -399,7 +432,7 @@ func (f *Feed) Advance(next uint64, writes ...Write) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.advanced = max(f.advanced, next)
-	f.events = cutBelow(f.events, next)
+	f.events, f.seen = cutBelow(f.events, next), cutBelow(f.seen, next)
 	f.handed = slices.DeleteFunc(f.handed, func(g wal.Gap) bool { return g.Last < next })
 	return nil
 }

@@ -23,14 +23,14 @@ type turn struct {
 	orders uint64
 }
 
-// run ships until ctx ends. Requeued dead letters go first, in rounds of
+// run ships until ctx ends, or all of the cursor's part is done. Requeued dead letters go first, in rounds of
 // bounded time, so that what fails again does not hold up live events.
 func (c *Cursor) run(ctx context.Context) {
 	defer c.leave()
 	var backoff Backoff
 	var filled time.Time    // when the last round of requeued letters ended
 	var pause time.Duration // from then until the next
-	for {
+	for !c.part.over(c.Next()) {
 		t, err := c.await(ctx)
 		if err != nil {
 			return

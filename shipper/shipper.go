@@ -65,7 +65,8 @@ type Event struct {
 
 // Batch is a stretch of the log without holes in its range: every seq of
 // First..Last is either one of Events or named in Lost. In a fill feed
-// (see Feed.Fill) the range has holes: only the Events are meant.
+// (see Feed.Fill) and in a replay the range has holes: only the Events are
+// meant.
 type Batch struct {
 	First, Last uint64
 	Events      []Event

@@ -64,6 +64,7 @@ func TestRecipes(t *testing.T) {
 	trouble := map[string]func(t *testing.T, script string){
 		"table-dropped":  tableDropped,
 		"bad-deploy":     badDeploy,
+		"another-table":  anotherTable,
 		"poison":         poison,
 		"decommissioned": decommissioned,
 		"move":           move,
@@ -103,6 +104,31 @@ func tableDropped(t *testing.T, script string) {
 	p.settled()
 	if got := server.MustQuery(t, "SELECT count() FROM events FINAL"); got != "100" {
 		t.Errorf("%s rows after the recipe, want 100", got)
+	}
+}
+
+func anotherTable(t *testing.T, script string) {
+	server := nodetest.StartClickHouse(t)
+	server.MustQuery(t, clickhousetest.PlainTable("events"))
+	server.MustQuery(t, clickhousetest.PlainTable("events_v2"))
+	p := newProcess(t, fmt.Sprintf(`shippers:
+  clickhouse: {addrs: [%q], create_table: false, flush: {age: 50ms}}
+  session: {enabled: false}
+`, server.Addr()))
+	p.start()
+	p.postSample(t, 100)
+	p.settled()
+	if out := p.run(t, script); !strings.Contains(out, "backfill has begun") {
+		t.Errorf("the recipe printed:\n%s", out)
+	}
+	nodetest.Eventually(t, waitLimit, func() bool {
+		r, err := p.admin.Replay(context.Background(), "backfill")
+		return err == nil && r.State == shipper.Done
+	}, "the replay is done")
+	for _, table := range []string{"events", "events_v2"} {
+		if got := server.MustQuery(t, "SELECT count(), uniqExact(seq) FROM "+table); got != "100\t100" {
+			t.Errorf("table %s: %q after the recipe, want 100 rows", table, got)
+		}
 	}
 }
 

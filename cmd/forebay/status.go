@@ -65,6 +65,12 @@ func (g *globals) showStatus(s admin.Status) error {
 	if err := g.showCursors(s.Cursors); err != nil {
 		return err
 	}
+	if len(s.Replays) > 0 {
+		fmt.Fprintln(g.out)
+		if err := g.showReplays(s.Replays); err != nil {
+			return err
+		}
+	}
 	r, e := s.Ledger.Requests, s.Ledger.Events
 	fmt.Fprintf(g.out, "\nrequests: %d received = %d in flight + %d decoded + %s dropped\n", r.Received, r.InFlight, r.Decoded, dropped(r.Dropped))
 	fmt.Fprintf(g.out, "events:   %d decoded  = %d in flight + %d accepted + %s dropped\n", e.Decoded, e.InFlight, e.Accepted, dropped(e.Dropped))

@@ -39,6 +39,7 @@ type Options struct {
 	Log      *wal.Log
 	LogDir   string
 	Cursors  *shipper.Cursors
+	Replays  *shipper.Replays
 	Metrics  http.Handler                       // nil: no /metrics
 	Token    string                             // empty: only for loopback and Unix sockets
 	Drops    Drops                              // nil: the node is stopped
@@ -85,6 +86,12 @@ func NewHandler(o Options) http.Handler {
 	r.POST("/admin/v1/cursors/:name/dead/requeue", a.guard(a.changeDead((*shipper.Cursor).Requeue)))
 	r.POST("/admin/v1/cursors/:name/dead/discard", a.guard(a.changeDead((*shipper.Cursor).Discard)))
 	r.POST("/admin/v1/cursors/:name/dead/import", a.importDead)
+	r.GET("/admin/v1/replays", a.guard(a.replays))
+	r.POST("/admin/v1/replays", a.guard(a.startReplay))
+	r.GET("/admin/v1/replays/:name", a.guard(a.replay))
+	r.POST("/admin/v1/replays/:name/pause", a.guard(a.pauseReplay))
+	r.POST("/admin/v1/replays/:name/resume", a.guard(a.changeReplay((*shipper.Replays).Resume)))
+	r.POST("/admin/v1/replays/:name/cancel", a.guard(a.changeReplay((*shipper.Replays).Cancel)))
 	r.GET("/admin/v1/audit-log", a.auditLog)
 	r.GET("/admin/v1/wal/segments", a.guard(a.segments))
 	r.GET("/admin/v1/wal/verify", a.verify)
@@ -146,6 +153,8 @@ func (a *api) fail(w http.ResponseWriter, err error) {
 		status = f.status
 	case errors.Is(err, shipper.ErrBusy):
 		status = http.StatusConflict
+	case errors.Is(err, shipper.ErrNoReplay):
+		status = http.StatusNotFound
 	case errors.Is(err, shipper.ErrRefused):
 		status = http.StatusUnprocessableEntity
 	}

@@ -18,6 +18,7 @@ type Status struct {
 	Checks    []Check          `json:"checks"`
 	Log       LogStatus        `json:"log"`
 	Cursors   []shipper.Status `json:"cursors"`
+	Replays   []shipper.Replay `json:"replays"` // that have not ended
 	Keys      KeyStatus        `json:"keys"`
 	Ledger    Ledger           `json:"ledger"`
 }
@@ -135,6 +136,24 @@ type RewindReply struct {
 	shipper.Preview
 	Applied bool   `json:"applied"`
 	Epoch   uint64 `json:"epoch,omitempty"` // the new one, if it was made
+}
+
+// ReplayRequest asks for a replay. Times stand for the seqs received then:
+// from FromTime on, before ToTime. Without Apply nothing is begun, and the
+// answer tells what would be delivered.
+type ReplayRequest struct {
+	Command
+	shipper.ReplaySpec
+	FromTime time.Time `json:"from_time,omitzero"`
+	ToTime   time.Time `json:"to_time,omitzero"`
+	Apply    bool      `json:"apply,omitempty"`
+}
+
+// ReplayReply has one of the two: what a replay would mean, or the one that
+// was begun.
+type ReplayReply struct {
+	Preview *shipper.ReplayPreview `json:"preview,omitempty"`
+	Replay  *shipper.Replay        `json:"replay,omitempty"`
 }
 
 // DeadRequest names dead letters; without a filter it is all of a cursor's.

@@ -5,6 +5,7 @@
 //	plan/<cursor>          its delivery under way                   package shipper
 //	lane/<cursor>/…        what its sink remembers                  the sinks, by way of package shipper
 //	dead/<cursor>/<seq>    its dead letters                         package shipper
+//	replay/<name>          what a replay is to do, or did           package shipper
 //	audit/…                what operators did                       package shipper
 //	meta/epoch             last epoch given out                     package shipper
 //	meta/format            version of this key space                here

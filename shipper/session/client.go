@@ -18,6 +18,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"forebay/shipper/session/header"
+	"forebay/wal"
 )
 
 const (
@@ -189,6 +190,16 @@ type request struct {
 	gaps    header.Ranges
 	replay  bool
 	fill    bool
+	beside  bool
+}
+
+// logID is the identity under which the receiver keeps its mark.
+func (r request) logID() wal.ID {
+	id := r.events[0].origin.logID
+	if r.beside {
+		return header.ReplayID(id, r.epoch)
+	}
+	return id
 }
 
 // body is the JSON body, events as they came.
@@ -218,7 +229,7 @@ func (r request) setHeader(h http.Header) {
 		seqs[i] = e.seq
 	}
 	key := header.Key{
-		LogID: r.events[0].origin.logID.String(), Epoch: r.epoch, Session: r.id,
+		LogID: r.logID().String(), Epoch: r.epoch, Session: r.id,
 		First: seqs[0], Last: seqs[len(seqs)-1], Fill: r.fill,
 	}
 	h["Content-Type"] = []string{"application/json"}

@@ -47,7 +47,7 @@ func (r *run) send(l *lane) {
 		id: l.id, project: l.key.project, session: l.key.session, epoch: r.feed.Epoch(),
 		events: l.queue[:n:n],
 		gaps:   r.gaps.pending(l.id, r.decided(l)),
-		replay: l.first() <= r.reach.Replay, fill: r.feed.Fill(),
+		replay: l.first() <= r.reach.Replay, fill: r.feed.Fill(), beside: r.o.Beside,
 	}}
 	r.inFlight++
 	if j.retry {

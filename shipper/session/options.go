@@ -33,6 +33,11 @@ type Options struct {
 	// which the whole endpoint was down does not count.
 	ParkedMaxAge time.Duration
 
+	// Beside has events delivered as of a log of its own, whose identity
+	// follows from the log's and the cursor's epoch, so that receivers keep
+	// marks of their own for them. It is for a delivery beside the live one.
+	Beside bool
+
 	Logger *slog.Logger // default: discard
 }
 

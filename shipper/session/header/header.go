@@ -15,6 +15,7 @@ package header
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -62,6 +63,15 @@ func ParseSessionID(s string) (SessionID, error) {
 		return id, fmt.Errorf("session hash %q: %w", s, err)
 	}
 	return id, nil
+}
+
+// ReplayID is the log id under which a replay delivers events of a log: the
+// first 16 bytes of sha256("replay", zero byte, log id, epoch as 8 bytes big
+// endian). So each replay has marks of its own.
+func ReplayID(log [16]byte, epoch uint64) [16]byte {
+	b := append([]byte("replay\x00"), log[:]...)
+	sum := sha256.Sum256(binary.BigEndian.AppendUint64(b, epoch))
+	return [16]byte(sum[:16])
 }
 
 // Key is the content of Idempotency-Key. Two requests with equal keys carry

@@ -1,0 +1,128 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"forebay/shipper"
+	"forebay/shipper/clickhouse"
+	"forebay/shipper/columns"
+	"forebay/shipper/session"
+)
+
+// Replays go beside the live cursors, in batches that are small enough not to
+// be felt: each holds at most two of them, or replayHeld of a session's.
+const (
+	replayRows  = 10_000
+	replayBytes = 8 << 20
+	replayHeld  = 16 << 20
+	replayLanes = 8
+	replayAge   = time.Second // of reading for one batch
+)
+
+// openReplays loads the replays that have not ended. The node runs them.
+func (n *Node) openReplays() (err error) {
+	n.replays, err = shipper.NewReplays(n.cursors, shipper.ReplayOptions{
+		Open: n.openDestination, Live: n.liveCursor, TypeOf: columns.EventType,
+		Reserved: []string{clickhouseCursor, sessionCursor, archiveCursor},
+	})
+	return err
+}
+
+// openDestination makes the sink of a replay: that of the live cursor, with
+// what the replay says otherwise.
+func (n *Node) openDestination(d shipper.Destination) (shipper.Sink, shipper.Flush, error) {
+	if err := checkDestination(d); err != nil {
+		return nil, shipper.Flush{}, err
+	}
+	logger := n.logger.With("part", "replay", "into", d.Into)
+	if d.Into == sessionCursor {
+		o := n.replaySession(d)
+		o.Logger = logger
+		sink, err := session.New(o)
+		return sink, shipper.Flush{Rows: sessionFlush.Rows, Bytes: sessionFlush.Bytes, Age: replayAge}, err
+	}
+	o := n.replayTable(d)
+	o.Logger = logger
+	sink, err := clickhouse.New(o)
+	f := n.cfg.Shippers.ClickHouse.Flush
+	return sink, shipper.Flush{Rows: min(f.Rows, replayRows), Bytes: min(int64(f.Bytes), replayBytes), Age: replayAge}, err
+}
+
+func checkDestination(d shipper.Destination) error {
+	switch {
+	case d.Into != clickhouseCursor && d.Into != sessionCursor:
+		return fmt.Errorf("into %q: say clickhouse or session", d.Into)
+	case d.Into == clickhouseCursor && d.URL != "":
+		return errors.New("a url belongs to a Session Manager; ClickHouse has addrs, a database and a table")
+	case d.Into == sessionCursor && (len(d.Addrs) > 0 || d.Database != "" || d.Table != ""):
+		return errors.New("a Session Manager has a url; addrs, database and table belong to ClickHouse")
+	}
+	return nil
+}
+
+// replayTable is the configured table, or another. The configured password
+// goes to the configured addresses alone: who may ask for a replay must not be
+// able to have it sent elsewhere.
+func (n *Node) replayTable(d shipper.Destination) clickhouse.Options {
+	o := ClickHouseOptions(n.cfg)
+	if len(d.Addrs) > 0 {
+		if slices.ContainsFunc(d.Addrs, func(a string) bool { return !slices.Contains(o.Addrs, a) }) {
+			o.PasswordFile = ""
+		}
+		o.Addrs = d.Addrs
+	}
+	database, table := o.Database, o.Table
+	if d.Database != "" {
+		o.Database = d.Database
+	}
+	if d.Table != "" {
+		o.Table = d.Table
+	}
+	if r := o.Replicated; r != nil && r.Path != "" && (o.Database != database || o.Table != table) {
+		o.CreateTable = false // its path in the Keeper is that of the configured table
+	}
+	return o
+}
+
+// replaySession is the configured Session Manager, or another. The configured
+// token goes to the configured URL alone. A session that fails is tried for
+// ever: a replay has no dead letters to queue it in.
+func (n *Node) replaySession(d shipper.Destination) session.Options {
+	o := sessionOptions(n.cfg)
+	if !n.sameURL(d) {
+		o.URL, o.TokenFile = d.URL, ""
+	}
+	o.Lanes, o.MaxHeldBytes, o.ParkedMaxAge, o.Beside = min(o.Lanes, replayLanes), replayHeld, 0, true
+	return o
+}
+
+func (n *Node) sameURL(d shipper.Destination) bool {
+	return d.URL == "" || strings.TrimRight(d.URL, "/") == strings.TrimRight(n.cfg.Shippers.Session.URL, "/")
+}
+
+// liveCursor names the cursor that fills the same destination.
+func (n *Node) liveCursor(d shipper.Destination) string {
+	c := ClickHouseOptions(n.cfg)
+	switch {
+	case d.Into == sessionCursor && n.cfg.Shippers.Session.Enabled && n.sameURL(d):
+		return sessionCursor
+	case d.Into == clickhouseCursor && n.cfg.Shippers.ClickHouse.Enabled &&
+		(d.Database == "" || d.Database == c.Database) && (d.Table == "" || d.Table == c.Table) &&
+		(len(d.Addrs) == 0 || slices.ContainsFunc(d.Addrs, func(a string) bool { return slices.Contains(c.Addrs, a) })):
+		return clickhouseCursor
+	}
+	return ""
+}
+
+// unendedReplays are for the status.
+func (n *Node) unendedReplays() []shipper.Replay {
+	all, err := n.replays.All()
+	if err != nil {
+		n.logger.Warn("the refusals of a replay cannot be read", "err", err)
+	}
+	return slices.DeleteFunc(append([]shipper.Replay{}, all...), func(r shipper.Replay) bool { return r.Over() })
+}

@@ -1,0 +1,22 @@
+package columns
+
+import (
+	"io"
+	"unsafe"
+)
+
+// EventType is the eventType of an event as it was sent, as Decode has it; empty if there is none. It
+// looks at nothing behind it. The text may share the memory of raw, as with View.
+func EventType(raw []byte) string {
+	var found string
+	s := scanner{text: unsafe.String(unsafe.SliceData(raw), len(raw))}
+	// An error is text that Decode refuses, or the end of the search.
+	_ = s.object(func(name, value token) error {
+		if name.unescaped() != "eventType" || value.kind() != '"' {
+			return nil
+		}
+		found = value.unescaped()
+		return io.EOF
+	})
+	return found
+}
