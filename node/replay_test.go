@@ -1,7 +1,6 @@
 package node_test
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -218,51 +217,5 @@ func TestReplayByTimeAndItsRefusals(t *testing.T) {
 	}
 	if all, err := n.Admin.Replays(ctx); err != nil || len(all) != 0 {
 		t.Errorf("replays after refusals: %+v, %v", all, err)
-	}
-}
-
-// TestReplayHoldsHistoryButNotTheDisk: history is older than it is to be kept
-// at once, and a replay that stands still keeps it until the disk fills.
-func TestReplayHoldsHistoryButNotTheDisk(t *testing.T) {
-	c := nodetest.Config(t)
-	key := nodetest.Key(t, c)
-	c.WAL.Retain.Age, c.WAL.Compression, c.WAL.DiskBudget = time.Millisecond, "none", 2<<20
-	n := nodetest.Run(t, c)
-	spec := shipper.ReplaySpec{Destination: shipper.Destination{Into: "session", URL: "http://" + nodetest.FreeAddr(t)}}
-	text := nodetest.Event("a", `,"metadata":{"text":"`+strings.Repeat("x", 8000)+`"}`)
-	grow := func(requests int) {
-		t.Helper()
-		for range requests {
-			if status, body := n.Post(key, text, text, text, text); status != http.StatusOK || !strings.Contains(body, `"accepted":4`) {
-				t.Fatalf("post: %d %s", status, body)
-			}
-		}
-	}
-	grow(1)
-	begun, err := n.Admin.StartReplay(ctx, admin.ReplayRequest{ReplaySpec: spec, Apply: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	grow(20) // ten segments of 64 KiB, a third of the budget
-	nodetest.Eventually(t, time.Minute, func() bool { return n.Status().Cursors[0].LagEvents == 0 }, "all is delivered live")
-	looks := n.Status().Log // at least two more rounds of retention
-	nodetest.Eventually(t, time.Minute, func() bool {
-		h, err := n.Admin.History(context.Background())
-		return err == nil && len(h.Points) > 0
-	}, "ten seconds pass")
-	if s := n.Status().Log; s.FirstSeq != 1 {
-		t.Errorf("the log begins at %d although a replay wants it all; it was %+v", s.FirstSeq, looks)
-	}
-	for n.Status().Log.FirstSeq == 1 { // until the disk fills: the node takes events all along
-		grow(4)
-	}
-	if s := n.Status(); !s.Accepting {
-		t.Errorf("a replay holds up the node: %+v", s.Checks)
-	}
-	if r, err := n.Admin.Replay(ctx, begun.Replay.Name); err != nil || r.State != shipper.Failing || r.LastError == "" {
-		t.Errorf("the replay: %+v, %v", r, err)
-	}
-	if _, err := n.Admin.CancelReplay(ctx, begun.Replay.Name, admin.Command{}); err != nil {
-		t.Fatal(err)
 	}
 }

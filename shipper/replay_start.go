@@ -50,6 +50,11 @@ func (rs *Replays) Preview(ctx context.Context, spec ReplaySpec) (p ReplayPrevie
 	if p.Spec, p.NotKept, err = rs.settle(spec); err != nil {
 		return p, err
 	}
+	sink, _, err := rs.opts.Open(spec.Destination)
+	if err != nil {
+		return p, refuseReplay("%v", err)
+	}
+	closeSink(sink)
 	p.SameAs = rs.opts.Live(spec.Destination)
 	live := rs.set.Get(p.SameAs)
 	var at position

@@ -301,7 +301,7 @@ func (b *bench) leavesNothing(name string) {
 
 // TestReplayIsPacedByItsRate runs seconds of a bubble's time.
 func TestReplayIsPacedByItsRate(t *testing.T) {
-	for _, rate := range []int{20, 100} {
+	for _, rate := range []int{40, 100} {
 		t.Run(fmt.Sprint(rate), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBench(t, shippertest.NewRig(t))

@@ -35,6 +35,7 @@ func TestScripts(t *testing.T) {
 			"settled":   settledCmd,
 			"hupnode":   hupNodeCmd,
 			"waitfor":   waitForCmd,
+			"replayed":  replayedCmd,
 		},
 	})
 }

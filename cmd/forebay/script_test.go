@@ -193,6 +193,21 @@ func settledCmd(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
+// replayedCmd waits until a replay is in a state: replayed NAME STATE.
+func replayedCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: replayed NAME STATE")
+	}
+	client := admin.NewClient(ts.Getenv("ADMIN"), "")
+	waitUntil(ts, func() error {
+		r, err := client.Replay(context.Background(), args[0])
+		if err == nil && r.State != args[1] {
+			err = fmt.Errorf("it is %+v", r)
+		}
+		return err
+	})
+}
+
 func waitUntil(ts *testscript.TestScript, try func() error) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
