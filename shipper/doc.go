@@ -16,7 +16,8 @@
 // There is one cursor machine, the same for every sink. It owns the position,
 // the epoch, pause, rewind and restart; a [Sink] owns only how events are
 // carried out, and sees nothing but a [Feed]. [Cursors] are those of a node;
-// they are independent, so that a dead sink slows nobody else.
+// they are independent, so that a dead sink slows nobody else. [Replays] are
+// cursors over a part of the log that end, run by the same machine.
 //
 // # Delivery
 //

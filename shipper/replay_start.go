@@ -113,10 +113,11 @@ func (rs *Replays) Start(cmd Command, spec ReplaySpec) (Replay, error) {
 	r := &replay{sink: sink, record: replayRecord{Replay: Replay{
 		ReplaySpec: spec, State: Running, By: cmd.By, Why: cmd.Why, StartedAt: time.Now().UTC(), NextSeq: spec.First,
 	}}}
-	if err := rs.begin(r, cmd); err != nil {
-		return Replay{}, err
+	if err = rs.begin(r, cmd); err == nil {
+		err = rs.attach(r, flush)
 	}
-	if err := rs.attach(r, flush); err != nil {
+	if err != nil {
+		closeSink(sink)
 		return Replay{}, err
 	}
 	rs.mu.Lock()

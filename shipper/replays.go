@@ -84,17 +84,16 @@ func NewReplays(cs *Cursors, o ReplayOptions) (*Replays, error) {
 }
 
 // open makes the cursor of a replay whose position is saved.
-func (rs *Replays) open(r *replay) (err error) {
-	var flush Flush
-	if r.sink == nil {
-		r.sink, flush, err = rs.opts.Open(r.record.Destination)
-	}
+func (rs *Replays) open(r *replay) error {
+	sink, flush, err := rs.opts.Open(r.record.Destination)
 	if err != nil {
-		r.sink, flush = unopened{err}, Flush{Rows: 1, Bytes: 1}
+		sink, flush = unopened{err}, Flush{Rows: 1, Bytes: 1}
 	}
+	r.sink = sink
 	return rs.attach(r, flush)
 }
 
+// attach makes the cursor, in batches that keep to the rate limit.
 func (rs *Replays) attach(r *replay, flush Flush) (err error) {
 	of := &part{last: r.record.Last, match: r.record.match(rs.opts.TypeOf)}
 	if of.pace.perSecond = r.record.Rate; r.record.Rate > 0 {
