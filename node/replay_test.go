@@ -35,6 +35,14 @@ type tokens struct {
 	seen []string
 }
 
+func (s *tokens) take() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen := s.seen
+	s.seen = nil
+	return seen
+}
+
 func newReplayNode(t *testing.T) *replayNode {
 	t.Helper()
 	serve := func(wrap func(http.Handler) http.Handler) (*receiver.Receiver, string) {
@@ -140,10 +148,18 @@ func TestReplayIntoAnotherSessionManager(t *testing.T) {
 	if report := n.live.Report(); !report.InOrder() || report.Events != 65 || report.Replayed != 0 {
 		t.Errorf("the live one in the end: %+v", report)
 	}
-	n.tokens.mu.Lock()
-	defer n.tokens.mu.Unlock()
-	if slices.ContainsFunc(n.tokens.seen, func(h string) bool { return h != "" }) {
-		t.Error("the configured token was sent to another URL")
+	if seen := n.tokens.take(); len(seen) == 0 || slices.ContainsFunc(seen, func(h string) bool { return h != "" }) {
+		t.Errorf("the other Session Manager was sent %q as tokens", seen)
+	}
+
+	// The configuration may say that it is to be trusted.
+	n.Stop()
+	n.cfg.Shippers.Session.ReplayURLs = []string{n.otherURL + "/"}
+	n.Node = nodetest.Run(t, n.cfg)
+	again := n.begin(admin.ReplayRequest{ReplaySpec: shipper.ReplaySpec{Destination: spec.Destination}})
+	n.await(again.Name, "is done", func(r shipper.Replay) bool { return r.State == shipper.Done })
+	if seen := n.tokens.take(); len(seen) == 0 || slices.ContainsFunc(seen, func(h string) bool { return h != "Bearer secret" }) {
+		t.Errorf("the other Session Manager, trusted, was sent %q as tokens", seen)
 	}
 }
 

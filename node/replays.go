@@ -64,13 +64,14 @@ func checkDestination(d shipper.Destination) error {
 	return nil
 }
 
-// replayTable is the configured table, or another. The configured password
-// goes to the configured addresses alone: who may ask for a replay must not be
-// able to have it sent elsewhere.
+// replayTable is the configured table, or another. The password goes to
+// addresses that the configuration names, and no others: who may ask for a
+// replay must not be able to have it sent elsewhere.
 func (n *Node) replayTable(d shipper.Destination) clickhouse.Options {
 	o := ClickHouseOptions(n.cfg)
 	if len(d.Addrs) > 0 {
-		if slices.ContainsFunc(d.Addrs, func(a string) bool { return !slices.Contains(o.Addrs, a) }) {
+		trusted := slices.Concat(o.Addrs, n.cfg.Shippers.ClickHouse.ReplayAddrs)
+		if slices.ContainsFunc(d.Addrs, func(a string) bool { return !slices.Contains(trusted, a) }) {
 			o.PasswordFile = ""
 		}
 		o.Addrs = d.Addrs
@@ -88,21 +89,26 @@ func (n *Node) replayTable(d shipper.Destination) clickhouse.Options {
 	return o
 }
 
-// replaySession is the configured Session Manager, or another. The configured
-// token goes to the configured URL alone. A session that fails is tried for
+// replaySession is the configured Session Manager, or another. The token goes
+// to URLs that the configuration names, and no others. A session that fails is tried for
 // ever: a replay has no dead letters to queue it in.
 func (n *Node) replaySession(d shipper.Destination) session.Options {
 	o := sessionOptions(n.cfg)
 	if !n.sameURL(d) {
-		o.URL, o.TokenFile = d.URL, ""
+		o.URL = d.URL
+		if !slices.ContainsFunc(n.cfg.Shippers.Session.ReplayURLs, func(u string) bool { return sameBase(u, d.URL) }) {
+			o.TokenFile = ""
+		}
 	}
 	o.Lanes, o.MaxHeldBytes, o.ParkedMaxAge, o.Beside = min(o.Lanes, replayLanes), replayHeld, 0, true
 	return o
 }
 
 func (n *Node) sameURL(d shipper.Destination) bool {
-	return d.URL == "" || strings.TrimRight(d.URL, "/") == strings.TrimRight(n.cfg.Shippers.Session.URL, "/")
+	return d.URL == "" || sameBase(d.URL, n.cfg.Shippers.Session.URL)
 }
+
+func sameBase(a, b string) bool { return strings.TrimRight(a, "/") == strings.TrimRight(b, "/") }
 
 // liveCursor names the cursor that fills the same destination.
 func (n *Node) liveCursor(d shipper.Destination) string {

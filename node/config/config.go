@@ -169,6 +169,7 @@ type Shippers struct {
 type ClickHouse struct {
 	Enabled      bool
 	Addrs        []string // host:port, replicas of one table
+	ReplayAddrs  []string // where else a replay may take the password
 	Protocol     string   // native or http
 	Database     string
 	Table        string
@@ -210,13 +211,14 @@ type Flush struct {
 
 // Session is the shipper to the Session Manager.
 type Session struct {
-	Enabled   bool
-	URL       string
-	TokenFile string
-	CAFile    string
-	Gzip      bool
-	Lanes     int
-	Parked    Parked
+	Enabled    bool
+	ReplayURLs []string // where else a replay may take the token
+	URL        string
+	TokenFile  string
+	CAFile     string
+	Gzip       bool
+	Lanes      int
+	Parked     Parked
 }
 
 // Parked bounds how long a failing session waits before its events become dead letters.

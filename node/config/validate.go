@@ -213,12 +213,8 @@ func (v *validator) clickhouse(c ClickHouse) {
 	if len(c.Addrs) == 0 {
 		v.fail("shippers.clickhouse.addrs", "is empty; list the servers as host:port, or set enabled: false")
 	}
-	for _, addr := range c.Addrs {
-		host, port, err := net.SplitHostPort(addr)
-		if n, portErr := strconv.Atoi(port); err != nil || host == "" || portErr != nil || n < 1 || n > 65535 {
-			v.fail("shippers.clickhouse.addrs", "%q is not host:port, such as clickhouse-1:9000", addr)
-		}
-	}
+	v.addrs("shippers.clickhouse.addrs", c.Addrs)
+	v.addrs("shippers.clickhouse.replay_addrs", c.ReplayAddrs)
 	v.identifier("shippers.clickhouse.database", c.Database, false)
 	v.identifier("shippers.clickhouse.table", c.Table, false)
 	v.identifier("shippers.clickhouse.cluster", c.Cluster, true)
@@ -238,6 +234,15 @@ func (v *validator) clickhouse(c ClickHouse) {
 	v.duration("shippers.clickhouse.flush.age", c.Flush.Age, time.Millisecond, time.Hour)
 }
 
+func (v *validator) addrs(path string, addrs []string) {
+	for _, addr := range addrs {
+		host, port, err := net.SplitHostPort(addr)
+		if n, portErr := strconv.Atoi(port); err != nil || host == "" || portErr != nil || n < 1 || n > 65535 {
+			v.fail(path, "%q is not host:port, such as clickhouse-1:9000", addr)
+		}
+	}
+}
+
 // identifier is what a database, table or cluster may be called.
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,127}$`)
 
@@ -248,14 +253,21 @@ func (v *validator) identifier(path, name string, optional bool) {
 }
 
 func (v *validator) session(s Session) {
-	u, err := url.Parse(s.URL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		v.fail("shippers.session.url", "expected a base URL such as http://127.0.0.1:8081, without query or fragment")
-	} else if u.User != nil {
-		v.fail("shippers.session.url", "holds a user or password; put a bearer token in shippers.session.token_file")
+	v.baseURL("shippers.session.url", s.URL)
+	for _, u := range s.ReplayURLs {
+		v.baseURL("shippers.session.replay_urls", u)
 	}
 	v.count("shippers.session.lanes", s.Lanes, 1, 4096)
 	v.duration("shippers.session.parked.max_age", s.Parked.MaxAge, time.Second, year)
+}
+
+func (v *validator) baseURL(path, text string) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		v.fail(path, "expected a base URL such as http://127.0.0.1:8081, without query or fragment")
+	} else if u.User != nil {
+		v.fail(path, "holds a user or password; put a bearer token in shippers.session.token_file")
+	}
 }
 
 const (

@@ -77,11 +77,11 @@ const misledAfter = time.Minute
 
 // unauthorized is the pause for refused credentials.
 func (s *Sink) unauthorized(cause error) *shipper.PauseError {
-	return &shipper.PauseError{
-		Reason: "the Session Manager refuses the credentials: put a valid bearer token into shippers.session.token_file; delivery goes on by itself",
-		Err:    cause,
-		Probe:  s.probe,
+	reason := "the Session Manager refuses the credentials: put a valid bearer token into shippers.session.token_file; delivery goes on by itself"
+	if s.opts.Beside && s.opts.TokenFile == "" {
+		reason = "this Session Manager wants a token, which goes only where the configuration says: name its URL in shippers.session.replay_urls and restart the node"
 	}
+	return &shipper.PauseError{Reason: reason, Err: cause, Probe: s.probe}
 }
 
 // probe finds out whether the credentials are accepted now. A service may
