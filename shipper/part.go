@@ -28,8 +28,6 @@ const (
 	maxFilterText = 1024
 )
 
-func (f Filter) empty() bool { return len(f.Projects)+len(f.Sessions)+len(f.Types) == 0 }
-
 // match returns what tells whether an event is selected; typeOf reads an
 // event's type.
 func (f Filter) match(typeOf func(raw []byte) string) func(*Event) bool {
