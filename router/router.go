@@ -232,6 +232,7 @@ func (r *Router) post(w http.ResponseWriter, req *http.Request, format event.For
 	p := r.passages.Get().(*passage)
 	p.req, p.format, p.now = req, format, r.now()
 	r.contained(p)
+	r.tally.left(p.stage, p.key.Project, p.events)
 	r.ceiling.await(p.number, p.lastEvent)
 	r.reply(w, req, &p.verdict)
 	p.reset()
