@@ -59,15 +59,12 @@ func (s *Stopped) Status() admin.Status {
 		Log: admin.LogStatus{
 			FirstSeq: log.FirstSeq, DurableSeq: log.DurableSeq, Segments: log.Segments, Bytes: log.Bytes, RewindTo: log.OldestTime,
 		},
-		Cursors: []shipper.Status{},
+		Cursors: n.cursorStatus(),
 		Keys:    admin.KeyStatus{Source: n.cfg.Keys.Source},
 	}
 	var saved savedTally
 	if found, err := n.state.LoadJSON(ledgerKey, &saved); err == nil && found {
-		st.Ledger = saved.snapshot(log.DurableSeq)
-	}
-	for _, c := range n.cursors.All() {
-		st.Cursors = append(st.Cursors, c.Status())
+		st.Ledger = saved.snapshot(log.DurableSeq, st.Cursors)
 	}
 	return st
 }
