@@ -22,10 +22,12 @@ const staleKeys = 5 * time.Minute
 // health keeps the outcome of the checks, with the time since when each is as
 // it is.
 type health struct {
-	node  *Node
-	stuck *stuckWatch
-	stall stall
-	jumps clockWatch
+	node *Node
+
+	looking sync.Mutex // one look at a time; guards what follows
+	stuck   *stuckWatch
+	stall   stall
+	jumps   clockWatch
 
 	mu     sync.Mutex
 	checks []admin.Check
@@ -58,10 +60,12 @@ func (h *health) run(ctx context.Context) {
 // look makes every check once, as of a wall clock that says now. Those that
 // stop new events from being taken also turn readiness.
 func (h *health) look(now time.Time) {
+	h.looking.Lock()
+	defer h.looking.Unlock()
 	wall, mono := now.Round(0).UTC(), time.Now()
 	cursors := h.node.cursorStatus()
 	checks := []admin.Check{
-		h.accept(), h.durable(mono), h.disk(mono), h.ship(cursors), h.moves(cursors, mono), h.keys(), h.clock(wall, mono), h.ledger(cursors),
+		h.accept(), h.drain(), h.durable(mono), h.disk(mono), h.ship(cursors), h.moves(cursors, mono), h.keys(), h.clock(wall, mono), h.ledger(cursors),
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -46,6 +46,7 @@ type Node struct {
 	tail    *logTail
 
 	clockDoubted atomic.Bool
+	draining     draining
 	logID        atomic.Pointer[string] // once it is known
 	syncs        syncTimes
 

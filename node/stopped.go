@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -49,6 +50,11 @@ func (s *Stopped) Checks() []admin.Check {
 
 // History implements admin.Node: nothing is measured.
 func (s *Stopped) History() admin.History { return admin.History{Points: []admin.Sample{}} }
+
+// Drain implements admin.Node: there is nothing to drain.
+func (s *Stopped) Drain(admin.DrainRequest) error {
+	return fmt.Errorf("%w: the node is stopped, so it takes no traffic", shipper.ErrRefused)
+}
 
 // Status implements admin.Node, as far as a stopped node has one.
 func (s *Stopped) Status() admin.Status {

@@ -26,8 +26,8 @@ type TrailEntry struct {
 	At     time.Time       `json:"at"`
 	By     string          `json:"by"`
 	Why    string          `json:"why,omitempty"`
-	Verb   string          `json:"verb"` // pause, resume, step, rewind, skip, undo, requeue, discard, import
-	Cursor string          `json:"cursor"`
+	Verb   string          `json:"verb"`   // pause, resume, step, rewind, skip, undo, requeue, discard, import, drain, undrain
+	Cursor string          `json:"cursor"` // "": of the node as a whole
 	Before json.RawMessage `json:"before,omitempty"`
 	After  json.RawMessage `json:"after,omitempty"`
 }
@@ -116,6 +116,11 @@ func (t *trail) commitLocked(e TrailEntry, before, after any, commit func(entry 
 		t.first++
 	}
 	return nil
+}
+
+// Note makes an entry for a change that is about no cursor.
+func (cs *Cursors) Note(cmd Command, verb string) error {
+	return cs.trail.commit(TrailEntry{By: cmd.By, Why: cmd.Why, Verb: verb}, nil, nil, cs.opts.State.Commit)
 }
 
 // Trail calls fn for the entries of the audit trail, oldest first. It keeps

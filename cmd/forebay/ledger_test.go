@@ -16,7 +16,7 @@ import (
 // answered is in the ledger afterwards, but for as much as it says may be
 // missing at most; and what was accepted is exact.
 func TestKilledNodeBoundsWhatItsLedgerLacks(t *testing.T) {
-	p := newProcess(t, "shippers: {clickhouse: {enabled: false}, session: {enabled: false}}\n")
+	p := newProcess(t, "shippers: {clickhouse: {enabled: false}, session: {enabled: false}, archive: {enabled: true}}\n")
 	p.start()
 	var attempted, answered, invalid atomic.Uint64
 	stop := make(chan struct{})
@@ -28,6 +28,8 @@ func TestKilledNodeBoundsWhatItsLedgerLacks(t *testing.T) {
 		clients.Go(func() {
 			client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{}}
 			defer client.CloseIdleConnections()
+			again := time.NewTicker(5 * time.Millisecond)
+			defer again.Stop()
 			for {
 				select {
 				case <-stop:
@@ -48,6 +50,7 @@ func TestKilledNodeBoundsWhatItsLedgerLacks(t *testing.T) {
 				res, err := client.Do(req)
 				if err != nil {
 					attempted.Add(1) // a client tries again by itself if a connection was closed while it was idle
+					<-again.C
 					continue
 				}
 				_ = res.Body.Close()

@@ -45,7 +45,7 @@ Commands find the node by --admin HOST:PORT (or FOREBAY_ADMIN), or by
 	flags.StringVar(&g.tokenFile, "token-file", "", "file with the admin token (default FOREBAY_ADMIN_TOKEN_FILE)")
 	flags.BoolVar(&g.json, "json", false, "print JSON")
 	root.AddCommand(
-		newRun(g), newStatus(g), newCursor(g), newDead(g), newTrace(g), newAuditLog(g), newWAL(g), newKeys(g), newSchema(g), newConfig(g), newVersion(g),
+		newRun(g), newStatus(g), newCursor(g), newDead(g), newTrace(g), newDoctor(g), newDrain(g), newAuditLog(g), newWAL(g), newKeys(g), newSchema(g), newConfig(g), newVersion(g),
 	)
 	return root
 }
