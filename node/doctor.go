@@ -118,7 +118,7 @@ func (d *doctor) stoppedNode(context.Context) []Finding {
 		return []Finding{doubtful(check, "run it again", "the node was started meanwhile")}
 	}
 	if err != nil {
-		return []Finding{broken(check, "forebay wal verify says more about the log; state is put back from a backup, or removed: cursors then start at the oldest event", "%v", err)}
+		return []Finding{broken(check, "put back what is missing or damaged from a backup, log and state of one moment; without state cursors start at the oldest event", "%v", err)}
 	}
 	s := n.Status()
 	newest := n.node.log.Stats().NewestTime

@@ -157,7 +157,7 @@ func TestDoctorFindsWhatIsWrongWithTheDirectory(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(c.Node.DataDir, "wal")); err != nil {
 		t.Fatal(err)
 	}
-	found(t, examine(c), "log and state", node.FindingFail, "wal reidentify")
+	found(t, examine(c), "log and state", node.FindingFail, "no such file", "backup")
 
 	file := c
 	file.Node.DataDir = c.Keys.File.Path

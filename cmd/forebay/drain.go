@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -36,9 +35,7 @@ stays unready.`,
 				if _, err := c.Drain(cmd.Context(), request); err != nil || undo {
 					return err
 				}
-				ctx, cancel := context.WithTimeoutCause(cmd.Context(), timeout, fmt.Errorf("not drained within %s", timeout))
-				defer cancel()
-				s, err := g.awaitDrained(ctx, c)
+				s, err := g.awaitDrained(cmd.Context(), c, timeout)
 				if err != nil {
 					return err
 				}
@@ -56,23 +53,25 @@ stays unready.`,
 }
 
 // awaitDrained returns once two looks in a row have found all delivered.
-func (g *globals) awaitDrained(ctx context.Context, c *admin.Client) (admin.Status, error) {
+func (g *globals) awaitDrained(ctx context.Context, c *admin.Client, timeout time.Duration) (admin.Status, error) {
 	tick := time.NewTicker(drainEvery)
 	defer tick.Stop()
-	drained, told := uint64(0), ""
-	for looks := 0; ; {
+	late := time.NewTimer(timeout)
+	defer late.Stop()
+	delivered, told := uint64(0), ""
+	for first := true; ; {
 		s, err := c.Status(ctx)
 		if err != nil {
-			return s, errors.Join(err, context.Cause(ctx))
+			return s, err
 		}
 		left := undelivered(s)
-		if left == "" && (looks == 0 || s.Log.DurableSeq == drained) {
-			if looks++; looks == 2 {
-				return s, nil
-			}
-			drained = s.Log.DurableSeq
-		} else {
-			looks = 0
+		switch {
+		case left != "":
+			first = true
+		case !first && s.Log.DurableSeq == delivered:
+			return s, nil
+		default:
+			first, delivered = false, s.Log.DurableSeq
 		}
 		if left != told && left != "" {
 			fmt.Fprintln(g.err, "waiting:", left)
@@ -81,10 +80,12 @@ func (g *globals) awaitDrained(ctx context.Context, c *admin.Client) (admin.Stat
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			return s, ctx.Err()
+		case <-late.C:
 			if left == "" {
 				left = "events still come: does the load balancer ask /readyz?"
 			}
-			return s, fmt.Errorf("%w: %s", context.Cause(ctx), left)
+			return s, fmt.Errorf("not drained within %s: %s", timeout, left)
 		}
 	}
 }
