@@ -1,19 +1,20 @@
-package postgres
+package postgres_test
 
 import (
 	"context"
 	"strings"
 	"testing"
 
+	"forebay/router/auth/postgres"
 	"forebay/router/auth/postgres/postgrestest"
 )
 
 // TestExamine breaks the key table one thing after the other.
 func TestExamine(t *testing.T) {
 	server := postgrestest.Start(t)
-	look := func(dsn string) Examination {
+	look := func(dsn string) postgres.Examination {
 		t.Helper()
-		e, err := Examine(context.Background(), dsn)
+		e, err := postgres.Examine(context.Background(), dsn)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -22,7 +23,7 @@ func TestExamine(t *testing.T) {
 	if e := look(server.DSN()); e.Schema != 0 || e.Known == 0 || e.Server == "" {
 		t.Errorf("an empty database: %+v", e)
 	}
-	store, err := OpenStore(context.Background(), server.DSN())
+	store, err := postgres.OpenStore(context.Background(), server.DSN())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +42,7 @@ func TestExamine(t *testing.T) {
 		t.Errorf("read by an account that only reads: %+v", e)
 	}
 	exec(t, server.DSN(), "REVOKE SELECT ON forebay_api_keys FROM node")
-	if _, err := Examine(context.Background(), node); err == nil || !strings.Contains(err.Error(), "permission denied") {
+	if _, err := postgres.Examine(context.Background(), node); err == nil || !strings.Contains(err.Error(), "permission denied") {
 		t.Errorf("an account that may not read: %v", err)
 	}
 
@@ -53,7 +54,7 @@ func TestExamine(t *testing.T) {
 	if e := look(server.DSN()); e.Schema != 99 {
 		t.Errorf("a newer table: %+v", e)
 	}
-	if _, err := Examine(context.Background(), "nonsense"); err == nil || strings.Contains(err.Error(), "nonsense") {
+	if _, err := postgres.Examine(context.Background(), "nonsense"); err == nil || strings.Contains(err.Error(), "nonsense") {
 		t.Errorf("a connection string that cannot be read: %v", err)
 	}
 }
