@@ -18,6 +18,8 @@ const (
 	clockSettle = 10 * time.Minute
 )
 
+const clockRemedy = "mend time synchronisation (chronyc tracking, timedatectl)"
+
 // clockWatch sees jumps of the wall clock against the monotonic one. It
 // belongs to one goroutine.
 type clockWatch struct {
@@ -71,7 +73,7 @@ func (n *Node) believedNow() time.Time {
 
 // clock: can timestamps be judged?
 func (h *health) clock(wall, mono time.Time) admin.Check {
-	const name, remedy = "clock", "mend time synchronisation (chronyc tracking, timedatectl)"
+	const name, remedy = "clock", clockRemedy
 	jump, doubt := h.jumps.look(wall, mono), h.node.doubt(wall)
 	h.node.clockDoubted.Store(doubt != "" || jump.Abs() > clockLeap)
 	switch {

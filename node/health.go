@@ -22,10 +22,12 @@ const staleKeys = 5 * time.Minute
 // health keeps the outcome of the checks, with the time since when each is as
 // it is.
 type health struct {
-	node  *Node
-	stuck *stuckWatch
-	stall stall
-	jumps clockWatch
+	node *Node
+
+	looking sync.Mutex // one look at a time; guards what follows
+	stuck   *stuckWatch
+	stall   stall
+	jumps   clockWatch
 
 	mu     sync.Mutex
 	checks []admin.Check
@@ -58,9 +60,12 @@ func (h *health) run(ctx context.Context) {
 // look makes every check once, as of a wall clock that says now. Those that
 // stop new events from being taken also turn readiness.
 func (h *health) look(now time.Time) {
+	h.looking.Lock()
+	defer h.looking.Unlock()
 	wall, mono := now.Round(0).UTC(), time.Now()
+	cursors := h.node.cursorStatus()
 	checks := []admin.Check{
-		h.accept(), h.durable(mono), h.disk(mono), h.ship(), h.moves(mono), h.keys(), h.clock(wall, mono), h.ledger(),
+		h.accept(), h.drain(), h.durable(mono), h.disk(mono), h.ship(cursors), h.moves(cursors, mono), h.keys(), h.clock(wall, mono), h.ledger(cursors),
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -68,9 +73,20 @@ func (h *health) look(now time.Time) {
 		checks[i].Since = wall
 		if len(h.checks) == len(checks) && h.checks[i].OK == checks[i].OK {
 			checks[i].Since = h.checks[i].Since
+		} else if len(h.checks) > 0 || !checks[i].OK {
+			h.tell(checks[i])
 		}
 	}
 	h.checks, h.looked = checks, mono
+}
+
+// tell logs a check that has turned.
+func (h *health) tell(c admin.Check) {
+	if c.OK {
+		h.node.logger.Info("in order again", "check", c.Name)
+		return
+	}
+	h.node.logger.Warn("not in order", "check", c.Name, "reason", c.Reason, "remedy", c.Remedy, "ready", c.Ready)
 }
 
 func (h *health) all() []admin.Check {
@@ -151,10 +167,9 @@ func (h *health) disk(now time.Time) admin.Check {
 }
 
 // ship: is some cursor failing or paused?
-func (h *health) ship() admin.Check {
+func (h *health) ship(cursors []shipper.Status) admin.Check {
 	var reasons []string
-	for _, c := range h.node.cursors.All() {
-		s := c.Status()
+	for _, s := range cursors {
 		switch {
 		case s.State == shipper.Paused:
 			reasons = append(reasons, fmt.Sprintf("cursor %s is paused by %s: %s", s.Name, s.Pause.By, s.Pause.Reason))
@@ -169,10 +184,9 @@ func (h *health) ship() admin.Check {
 }
 
 // moves: is some cursor stuck, neither failing nor paused?
-func (h *health) moves(now time.Time) admin.Check {
+func (h *health) moves(cursors []shipper.Status, now time.Time) admin.Check {
 	var reasons []string
-	for _, c := range h.node.cursors.All() {
-		s := c.Status()
+	for _, s := range cursors {
 		if since := h.stuck.since(s, now); !since.IsZero() {
 			reasons = append(reasons, fmt.Sprintf("cursor %s stands at seq %d since %s with %d events to deliver: %s",
 				s.Name, s.NextSeq, since.UTC().Format(time.RFC3339), s.LagEvents, whyStuck(s)))
@@ -216,18 +230,24 @@ func (n *Node) Status() admin.Status {
 			FirstSeq: log.FirstSeq, DurableSeq: log.DurableSeq, Segments: log.Segments, Bytes: log.Bytes,
 			BudgetBytes: d.budget, FullIn: math.Round(d.fullIn.Seconds()), RewindTo: log.OldestTime,
 		},
-		Cursors: []shipper.Status{}, Replays: n.unendedReplays(),
+		Cursors: n.cursorStatus(), Replays: n.unendedReplays(),
 		Keys: admin.KeyStatus{
 			Source: n.cfg.Keys.Source, Count: n.keys.Len(), AgeSeconds: n.keys.Age().Seconds(),
 			LastError: n.source.Stats().LastError,
 		},
-		Ledger: n.ledger.snapshot(),
 	}
+	s.Ledger = n.ledger.snapshot(s.Cursors)
 	for _, c := range s.Checks {
 		s.Accepting = s.Accepting && c.Ready
 	}
-	for _, c := range n.cursors.All() {
-		s.Cursors = append(s.Cursors, c.Status())
-	}
 	return s
+}
+
+// cursorStatus reads every cursor.
+func (n *Node) cursorStatus() []shipper.Status {
+	all := []shipper.Status{}
+	for _, c := range n.cursors.All() {
+		all = append(all, c.Status())
+	}
+	return all
 }

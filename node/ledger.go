@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"forebay/node/state"
 	"forebay/router"
 	"forebay/router/event"
+	"forebay/shipper"
 	"forebay/wal"
 )
 
@@ -191,20 +193,27 @@ func (l *ledger) failure() error {
 }
 
 // snapshot is the ledger as operators see it.
-func (l *ledger) snapshot() admin.Ledger {
+func (l *ledger) snapshot(cursors []shipper.Status) admin.Ledger {
 	t := l.router.Tally()
 	return admin.Ledger{
 		Requests: t.Requests, Events: t.Events, Projects: t.Projects,
 		Uncertain: l.uncertain.Requests + l.uncertain.Events, UncertainRequests: l.uncertain.Requests, UncertainEvents: l.uncertain.Events,
-		Balanced: l.imbalance(t) == "",
+		Balanced: l.imbalance(t, cursors) == "",
 	}
 }
 
 // imbalance says what does not add up, "" if all does: what came in and what
-// became of it, and what the front door saw stored and what the log did store.
-func (l *ledger) imbalance(t router.Tally) string {
-	if requests, events := t.Imbalance(); requests != 0 || events != 0 {
-		return fmt.Sprintf("requests %+d, events %+d", requests, events)
+// became of it, in all and by project, what the front door saw stored and what
+// the log did store, and what the log gave out and what became of it at each
+// cursor.
+func (l *ledger) imbalance(t router.Tally, cursors []shipper.Status) string {
+	if off := t.Unbalanced(); off != "" {
+		return off
+	}
+	for _, c := range cursors {
+		if c.Account.Imbalance != 0 {
+			return fmt.Sprintf("cursor %s accounts for %d of %d seqs", c.Name, int64(c.Account.Accepted)-c.Account.Imbalance, c.Account.Accepted)
+		}
 	}
 	stored := l.log.Stats().Events + l.restored.Events.Accepted
 	most := l.router.Tally().Events
@@ -217,21 +226,21 @@ func (l *ledger) imbalance(t router.Tally) string {
 }
 
 // snapshot is the ledger of a node that does not run.
-func (s *savedTally) snapshot(durable uint64) admin.Ledger {
+func (s *savedTally) snapshot(durable uint64, cursors []shipper.Status) admin.Ledger {
 	s.settle(durable - min(s.Skipped, durable))
-	requests, events := s.Tally.Imbalance()
+	balanced := s.Tally.Unbalanced() == "" && !slices.ContainsFunc(cursors, func(c shipper.Status) bool { return c.Account.Imbalance != 0 })
 	return admin.Ledger{
 		Requests: s.Tally.Requests, Events: s.Tally.Events, Projects: s.Tally.Projects,
 		Uncertain: s.Uncertain.Requests + s.Uncertain.Events, UncertainRequests: s.Uncertain.Requests, UncertainEvents: s.Uncertain.Events,
-		Balanced: requests == 0 && events == 0,
+		Balanced: balanced,
 	}
 }
 
 // ledger: does everything that came in have an outcome?
-func (h *health) ledger() admin.Check {
+func (h *health) ledger(cursors []shipper.Status) admin.Check {
 	const name, remedy = "ledger", "look at the disk of the state folder"
 	l := h.node.ledger
-	if off := l.imbalance(h.node.router.Tally()); off != "" {
+	if off := l.imbalance(h.node.router.Tally(), cursors); off != "" {
 		return bad(name, true, "this is a bug in forebay: keep the log and report it", "the ledger does not balance (%s)", off)
 	}
 	if err := l.failure(); err != nil {

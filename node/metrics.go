@@ -84,6 +84,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	tally := n.router.Tally()
 	e.tally(tally)
 	e.projects(c.m.projects.fold(tally.Projects))
+	e.ledger(n.ledger)
 	e.findings(n.router.Findings())
 	for _, cursor := range n.cursors.All() {
 		e.cursor(cursor.Status())
@@ -144,10 +145,17 @@ func (e emitter) tally(t router.Tally) {
 		e.counter("forebay_requests_dropped_total", "Requests dropped whole, by reason.", float64(n), "reason", reason)
 	}
 	e.counter("forebay_events_decoded_total", "Events of decoded requests.", float64(t.Events.Decoded))
+	e.gauge("forebay_events_in_flight", "Events of decoded requests without an outcome yet.", float64(t.Events.InFlight))
 	e.counter("forebay_events_accepted_total", "Events on disk.", float64(t.Events.Accepted))
 	for reason, n := range t.Events.Dropped {
 		e.counter("forebay_events_dropped_total", "Events dropped, by reason.", float64(n), "reason", reason)
 	}
+}
+
+func (e emitter) ledger(l *ledger) {
+	const name, help = "forebay_ledger_uncertain_total", "Requests, and dropped events, that crashes may have left out of the counts, at most."
+	e.counter(name, help, float64(l.uncertain.Requests), "of", "requests")
+	e.counter(name, help, float64(l.uncertain.Events), "of", "events")
 }
 
 func (e emitter) findings(all []router.Finding) {
@@ -165,6 +173,13 @@ func (e emitter) cursor(s shipper.Status) {
 	e.gauge("forebay_cursor_lag_seconds", "Age of the oldest event not yet delivered.", s.LagSeconds, "cursor", s.Name)
 	e.gauge("forebay_cursor_rate", "Events delivered a second, over the last minute.", s.RatePerSecond, "cursor", s.Name)
 	e.gauge("forebay_cursor_dead_letters", "Events set aside.", float64(s.Dead), "cursor", s.Name)
+	a := s.Account
+	e.gauge("forebay_cursor_accepted_events", "Events that the log has taken, which the cursor has to account for.", float64(a.Accepted), "cursor", s.Name)
+	for fate, n := range map[string]uint64{
+		"shipped": a.Shipped, "pending": a.Pending, "dead": a.Dead, "discarded": a.Discarded, "expired": a.Expired, "lost": a.Lost, "skipped": a.Skipped,
+	} {
+		e.gauge("forebay_cursor_events", "Events by what became of them at the cursor; together they are those accepted.", float64(n), "cursor", s.Name, "fate", fate)
+	}
 	for _, state := range []string{shipper.Running, shipper.Paused, shipper.Failing} {
 		e.gauge("forebay_cursor_state", "1 for the state that the cursor is in.", truth(s.State == state), "cursor", s.Name, "state", state)
 	}

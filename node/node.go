@@ -58,6 +58,7 @@ type Node struct {
 	setLogLevel func(string) error
 
 	clockDoubted atomic.Bool
+	draining     draining
 	logID        atomic.Pointer[string] // once it is known
 	syncs        syncTimes
 

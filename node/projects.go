@@ -29,7 +29,7 @@ type projectLabels struct {
 
 // projectCounts is what the metrics say of a project.
 type projectCounts struct {
-	accepted                       uint64
+	decoded, accepted              uint64
 	droppedRequests, droppedEvents map[string]uint64 // by reason
 }
 
@@ -48,6 +48,7 @@ func (l *projectLabels) fold(all map[string]router.ProjectTally) map[string]*pro
 	for _, name := range names {
 		c := l.into(folded, name)
 		p := all[name]
+		c.decoded += p.Events.Decoded
 		c.accepted += p.Events.Accepted
 		for reason, n := range p.Requests.Dropped {
 			c.droppedRequests[reason] += n
@@ -82,6 +83,7 @@ func (l *projectLabels) into(folded map[string]*projectCounts, name string) *pro
 // projects leaves out the reasons that a project has not met.
 func (e emitter) projects(all map[string]*projectCounts) {
 	for name, p := range all {
+		e.counter("forebay_project_events_decoded_total", "Events of decoded requests, by project.", float64(p.decoded), "project", name)
 		e.counter("forebay_project_events_accepted_total", "Events on disk, by project.", float64(p.accepted), "project", name)
 		for reason, n := range p.droppedRequests {
 			if n > 0 {

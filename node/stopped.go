@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -50,6 +51,11 @@ func (s *Stopped) Checks() []admin.Check {
 // History implements admin.Node: nothing is measured.
 func (s *Stopped) History() admin.History { return admin.History{Points: []admin.Sample{}} }
 
+// Drain implements admin.Node: there is nothing to drain.
+func (s *Stopped) Drain(admin.DrainRequest) error {
+	return fmt.Errorf("%w: the node is stopped, so it takes no traffic", shipper.ErrRefused)
+}
+
 // Status implements admin.Node, as far as a stopped node has one.
 func (s *Stopped) Status() admin.Status {
 	n := s.node
@@ -59,15 +65,12 @@ func (s *Stopped) Status() admin.Status {
 		Log: admin.LogStatus{
 			FirstSeq: log.FirstSeq, DurableSeq: log.DurableSeq, Segments: log.Segments, Bytes: log.Bytes, RewindTo: log.OldestTime,
 		},
-		Cursors: []shipper.Status{}, Replays: n.unendedReplays(),
+		Cursors: n.cursorStatus(), Replays: n.unendedReplays(),
 		Keys: admin.KeyStatus{Source: n.cfg.Keys.Source},
 	}
 	var saved savedTally
 	if found, err := n.state.LoadJSON(ledgerKey, &saved); err == nil && found {
-		st.Ledger = saved.snapshot(log.DurableSeq)
-	}
-	for _, c := range n.cursors.All() {
-		st.Cursors = append(st.Cursors, c.Status())
+		st.Ledger = saved.snapshot(log.DurableSeq, st.Cursors)
 	}
 	return st
 }

@@ -24,20 +24,12 @@ type passage struct {
 	verdict  verdict
 
 	number, lastEvent uint64 // of the request and its last event, as they are counted
+	events            int    // as they were decoded
 
 	live    []int    // the events that nothing has refused yet, as indices of verdict.events
 	digests []uint64 // of their idempotency keys, dedupe.NoKey for those without
 	batch   record.Batch
 }
-
-// stage is how far a request has been counted.
-type stage uint8
-
-const (
-	stageReceived stage = iota // in flight
-	stageDecoded               // its events are in flight
-	stageDone
-)
 
 // ingest takes one request from its body to the log. It returns once every
 // event is durable or dropped, and counted. Read it from top to bottom: each

@@ -197,6 +197,7 @@ func (r *Router) post(w http.ResponseWriter, req *http.Request, format event.For
 	p := r.passages.Get().(*passage)
 	p.req, p.format, p.now, p.settings = req, format, r.now(), r.settings.Load()
 	r.contained(p)
+	r.tally.left(p.stage, p.key.Project, p.events)
 	r.ceiling.await(p.number, p.lastEvent)
 	r.reply(w, req, &p.verdict)
 	p.reset()

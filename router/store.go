@@ -21,15 +21,16 @@ const (
 // drop ends a request that was not decoded.
 func (r *Router) drop(p *passage, refusal event.Refusal, retryAfter time.Duration) {
 	p.verdict.refusal, p.verdict.retryAfter = refusal, retryAfter
+	r.tally.droppedRequest(p.stage, p.key.Project, refusal.Reason)
 	p.stage = stageDone
-	r.tally.droppedRequest(p.key.Project, refusal.Reason)
 	r.tap.add(newDrop(time.Now(), p, refusal))
 }
 
 // begin takes over the events of a decoded batch: from here on each has an
 // outcome of its own.
 func (r *Router) begin(p *passage, batch *event.Batch) {
-	p.lastEvent = r.tally.decoded(p.key.Project, len(batch.Events))
+	p.events = len(batch.Events)
+	p.lastEvent = r.tally.decoded(p.stage, p.key.Project, p.events)
 	p.stage = stageDecoded
 	p.batch = record.Batch{
 		Project: p.key.Project, SDKVersion: string(batch.SDKVersion), AppID: string(batch.AppID), Events: p.batch.Events[:0],
@@ -154,8 +155,8 @@ func (r *Router) settle(p *passage) {
 		r.tap.add(d)
 	}
 	v.accepted = o.accepted
+	r.tally.settled(p.stage, p.key.Project, p.events, &o)
 	p.stage = stageDone
-	r.tally.settled(p.key.Project, &o)
 	if o.dropped[event.Storage] > 0 && o.accepted == 0 {
 		// Nothing is stored, so the sender may send all of it again.
 		v.refusal, v.retryAfter = event.Refusal{Reason: event.Storage, Rule: failure}, storageRetry

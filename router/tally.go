@@ -1,6 +1,7 @@
 package router
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -20,8 +21,9 @@ const OtherProjects = "(other)"
 // before a crash that only their number is known.
 const UnknownProject = "(unknown)"
 
-// Requests counts requests. Received = InFlight + Decoded + Dropped, always:
-// each figure is counted where it happens, not derived from the others.
+// Requests counts requests. Received = InFlight + Decoded + Dropped, always, and
+// by no definition: a request is in flight until it first has an outcome or is
+// left without one, however many outcomes are counted for it.
 type Requests struct {
 	Received uint64            `json:"received"`
 	InFlight uint64            `json:"in_flight"` // received, and neither decoded nor dropped yet
@@ -30,7 +32,8 @@ type Requests struct {
 }
 
 // Events counts the events of decoded requests. Decoded = InFlight + Accepted +
-// Dropped, always; Decoded is counted at decoding, the rest at the outcome.
+// Dropped, always: as many go in flight and leave it as were decoded, while
+// Accepted and Dropped are counted event by event at the outcome.
 type Events struct {
 	Decoded  uint64            `json:"decoded"`
 	InFlight uint64            `json:"in_flight"` // decoded, and neither accepted nor dropped yet
@@ -60,6 +63,40 @@ func (t Tally) Imbalance() (requests, events int64) {
 	requests = int64(r.Received) - int64(r.InFlight) - int64(r.Decoded) - int64(total(r.Dropped))
 	events = int64(e.Decoded) - int64(e.InFlight) - int64(e.Accepted) - int64(total(e.Dropped))
 	return requests, events
+}
+
+// Unbalanced says what does not add up, "" if all does: in the whole, in one
+// project, or between the whole and the projects.
+func (t Tally) Unbalanced() string {
+	if requests, events := t.Imbalance(); requests != 0 || events != 0 {
+		return fmt.Sprintf("requests %+d, events %+d", requests, events)
+	}
+	var sum struct{ requests, droppedRequests, events, accepted, droppedEvents uint64 }
+	for name, p := range t.Projects {
+		if _, events := (Tally{Events: p.Events}).Imbalance(); events != 0 {
+			return fmt.Sprintf("events of project %q %+d", name, events)
+		}
+		sum.requests += p.Requests.Decoded
+		sum.droppedRequests += total(p.Requests.Dropped)
+		sum.events += p.Events.Decoded
+		sum.accepted += p.Events.Accepted
+		sum.droppedEvents += total(p.Events.Dropped)
+	}
+	for _, c := range []struct {
+		what       string
+		all, parts uint64
+	}{
+		{"decoded requests", t.Requests.Decoded, sum.requests},
+		{"dropped requests", total(t.Requests.Dropped), sum.droppedRequests},
+		{"decoded events", t.Events.Decoded, sum.events},
+		{"accepted events", t.Events.Accepted, sum.accepted},
+		{"dropped events", total(t.Events.Dropped), sum.droppedEvents},
+	} {
+		if c.all != c.parts {
+			return fmt.Sprintf("%s: %d in the whole, %d by project", c.what, c.all, c.parts)
+		}
+	}
+	return ""
 }
 
 func total(dropped map[string]uint64) (n uint64) {
@@ -110,21 +147,35 @@ func (t *tally) received() (number uint64) {
 	return t.all.received
 }
 
-// droppedRequest counts the outcome of a request that was not decoded.
-func (t *tally) droppedRequest(project string, reason event.Reason) {
+// stage is how far a request has been counted.
+type stage uint8
+
+const (
+	stageReceived stage = iota // in flight
+	stageDecoded               // its events are in flight
+	stageDone
+)
+
+// droppedRequest counts the outcome of a request that was not decoded; from is
+// the stage that it leaves.
+func (t *tally) droppedRequest(from stage, project string, reason event.Reason) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.all.inFlight--
+	if from == stageReceived {
+		t.all.inFlight--
+	}
 	t.all.dropped[reason]++
 	t.project(project).dropped[reason]++
 }
 
 // decoded counts a request whose body was taken apart into events, and returns
 // the number of the last of them.
-func (t *tally) decoded(project string, events int) (number uint64) {
+func (t *tally) decoded(from stage, project string, events int) (number uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.all.inFlight--
+	if from == stageReceived {
+		t.all.inFlight--
+	}
 	for _, c := range [...]*counts{&t.all, t.project(project)} {
 		c.decoded++
 		c.eventsDecoded += uint64(events)
@@ -139,17 +190,36 @@ type outcome struct {
 	dropped  [event.ReasonCount]int
 }
 
-// settled counts the outcome of a decoded request.
-func (t *tally) settled(project string, o *outcome) {
+// settled counts the outcome of a decoded request; events is how many were
+// decoded.
+func (t *tally) settled(from stage, project string, events int, o *outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range [...]*counts{&t.all, t.project(project)} {
+		if from == stageDecoded {
+			c.eventsInFlight -= uint64(events)
+		}
 		c.eventsDone += uint64(o.accepted)
-		c.eventsInFlight -= uint64(o.accepted)
 		for reason, n := range o.dropped {
 			c.dropped[reason] += uint64(n)
-			c.eventsInFlight -= uint64(n)
 		}
+	}
+}
+
+// left notes that a request is over. Unless it was counted to its end, which is
+// a bug, what it leaves in flight has no outcome, and the tally is off for good.
+func (t *tally) left(at stage, project string, events int) {
+	if at == stageDone {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if at == stageReceived {
+		t.all.inFlight--
+		return
+	}
+	for _, c := range [...]*counts{&t.all, t.project(project)} {
+		c.eventsInFlight -= uint64(events)
 	}
 }
 

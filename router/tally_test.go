@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 
@@ -26,19 +27,19 @@ func TestTallyBalances(t *testing.T) {
 					shared.received()
 					switch (seed + i + worker) % 3 {
 					case 0:
-						shared.droppedRequest(project, event.Malformed)
+						shared.droppedRequest(stageReceived, project, event.Malformed)
 					case 1:
-						shared.decoded(project, 5)
+						shared.decoded(stageReceived, project, 5)
 						o := outcome{accepted: 2}
 						o.dropped[event.Invalid], o.dropped[event.Storage] = 2, 1
-						shared.settled(project, &o)
+						shared.settled(stageDecoded, project, 5, &o)
 					}
 				}
 			})
 		}
 		check := func(s Tally) {
-			if requests, events := s.Imbalance(); requests != 0 || events != 0 {
-				t.Fatalf("off by %d and %d: %+v", requests, events, s)
+			if off := s.Unbalanced(); off != "" {
+				t.Fatalf("off: %s: %+v", off, s)
 			}
 		}
 		for range 20 {
@@ -68,14 +69,55 @@ func TestTallyBalances(t *testing.T) {
 	})
 }
 
+// A request that is counted twice, not at all or with another number of events
+// is seen, as is one that a single counter has missed.
+func TestTallySeesWhatIsMiscounted(t *testing.T) {
+	for name, c := range map[string]struct {
+		miscount func(*tally)
+		want     string
+	}{
+		"dropped twice": {func(s *tally) { s.droppedRequest(stageDone, "shop", event.Malformed) }, "requests -1"},
+		"no outcome":    {func(s *tally) { s.received(); s.left(stageReceived, "", 0) }, "requests +1"},
+		"events without an outcome": {func(s *tally) {
+			s.received()
+			s.decoded(stageReceived, "shop", 3)
+			s.left(stageDecoded, "shop", 3)
+		}, "events +3"},
+		"an event too few": {func(s *tally) {
+			s.received()
+			s.decoded(stageReceived, "shop", 3)
+			s.settled(stageDecoded, "shop", 3, &outcome{accepted: 2})
+		}, "events +1"},
+		"settled twice":       {func(s *tally) { s.settled(stageDone, "shop", 2, &outcome{accepted: 2}) }, "events -2"},
+		"a counter jumps":     {func(s *tally) { s.all.received++ }, "requests +1"},
+		"a project's":         {func(s *tally) { s.project("shop").eventsDone++ }, `project "shop"`},
+		"between the two":     {func(s *tally) { s.project("shop").decoded++ }, "decoded requests: 1 in the whole, 2 by project"},
+		"a drop of a project": {func(s *tally) { s.project("shop").dropped[event.Malformed]-- }, "dropped requests: 1 in the whole, 0 by project"},
+	} {
+		s := newTally()
+		s.received()
+		s.droppedRequest(stageReceived, "shop", event.Malformed)
+		s.received()
+		s.decoded(stageReceived, "shop", 2)
+		s.settled(stageDecoded, "shop", 2, &outcome{accepted: 2})
+		if off := s.snapshot().Unbalanced(); off != "" {
+			t.Fatalf("%s: off before: %s", name, off)
+		}
+		c.miscount(s)
+		if off := s.snapshot().Unbalanced(); !strings.Contains(off, c.want) {
+			t.Errorf("%s: %q, want %q in it", name, off, c.want)
+		}
+	}
+}
+
 func TestTallyProjectsAreBounded(t *testing.T) {
 	shared := newTally()
 	for i := range 3 * MaxProjects {
 		shared.received()
-		shared.droppedRequest(fmt.Sprint("p", i), event.RateLimited)
+		shared.droppedRequest(stageReceived, fmt.Sprint("p", i), event.RateLimited)
 	}
 	shared.received()
-	shared.droppedRequest("", event.Unauthorized)
+	shared.droppedRequest(stageReceived, "", event.Unauthorized)
 	s := shared.snapshot()
 	if len(s.Projects) != MaxProjects+2 {
 		t.Errorf("%d projects", len(s.Projects))

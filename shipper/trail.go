@@ -26,7 +26,7 @@ type TrailEntry struct {
 	At     time.Time       `json:"at"`
 	By     string          `json:"by"`
 	Why    string          `json:"why,omitempty"`
-	Verb   string          `json:"verb"`   // pause, resume, step, rewind, skip, undo, requeue, discard, import, replay, cancel, or what Note was told
+	Verb   string          `json:"verb"`   // pause, resume, step, rewind, skip, undo, requeue, discard, import, replay, cancel, drain, undrain, or what Note was told
 	Cursor string          `json:"cursor"` // or replay; empty for what is not about one
 	Before json.RawMessage `json:"before,omitempty"`
 	After  json.RawMessage `json:"after,omitempty"`

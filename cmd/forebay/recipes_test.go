@@ -70,6 +70,9 @@ func TestRecipes(t *testing.T) {
 		"move":           move,
 		"backup":         backup,
 		"upgrade":        upgrade,
+		"proof-ledger":   proof,
+		"proof-trace":    proof,
+		"proof-log":      proof,
 	}
 	all := recipes(t)
 	for name := range trouble {
@@ -85,6 +88,35 @@ func TestRecipes(t *testing.T) {
 			}
 			meet(t, script)
 		})
+	}
+}
+
+// proof runs commands that only look, at a node with all there is to see.
+func proof(t *testing.T, script string) {
+	server := nodetest.StartClickHouse(t)
+	server.MustQuery(t, clickhousetest.PlainTable("events"))
+	sessions := newTaken(t)
+	p := newProcess(t, fmt.Sprintf(`shippers:
+  clickhouse: {addrs: [%q], create_table: false, flush: {age: 50ms}}
+  session: {url: %q}
+`, server.Addr(), sessions.url))
+	p.start()
+	p.postSample(t, 30)
+	p.settled()
+	out := p.run(t, script)
+	for command, wanted := range map[string][]string{
+		"forebay status": {"events: +30 decoded += 0 in flight \\+ 30 accepted", "shop +0 +30 +30 +0", "clickhouse +30 +30 +0", `"balanced": true`, `"shipped": 30`},
+		"forebay trace":  {"clickhouse +shipped", "its row +1 in the table", "its session +the Session Manager has it", `"found": true`},
+		"wal verify":     {"30 events", "every block is whole"},
+	} {
+		if !strings.Contains(script, command) {
+			continue
+		}
+		for _, want := range wanted {
+			if !regexp.MustCompile(want).MatchString(out) {
+				t.Errorf("%s does not say %q:\n%s", command, want, out)
+			}
+		}
 	}
 }
 

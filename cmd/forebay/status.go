@@ -71,10 +71,7 @@ func (g *globals) showStatus(s admin.Status) error {
 			return err
 		}
 	}
-	r, e := s.Ledger.Requests, s.Ledger.Events
-	fmt.Fprintf(g.out, "\nrequests: %d received = %d in flight + %d decoded + %s dropped\n", r.Received, r.InFlight, r.Decoded, dropped(r.Dropped))
-	fmt.Fprintf(g.out, "events:   %d decoded  = %d in flight + %d accepted + %s dropped\n", e.Decoded, e.InFlight, e.Accepted, dropped(e.Dropped))
-	return nil
+	return g.showLedger(s)
 }
 
 // dropped is the sum and, in brackets, the reasons that occurred.

@@ -31,6 +31,8 @@ type Node interface {
 	History() History
 	// Trace follows one event.
 	Trace(context.Context, TraceQuery) (Trace, error)
+	// Drain turns readiness, and nothing else.
+	Drain(DrainRequest) error
 }
 
 // Options are what the API stands on.
@@ -98,6 +100,7 @@ func NewHandler(o Options) http.Handler {
 	r.GET("/admin/v1/wal/events", a.events)
 	r.GET("/admin/v1/trace", a.guard(a.trace))
 	r.POST("/admin/v1/config/reload", a.guard(a.reload))
+	r.POST("/admin/v1/drain", a.guard(a.drain))
 	r.GET("/admin/v1/drops", a.drops)
 	r.GET("/admin/v1/drops/stream", a.streams(a.streamDrops))
 	r.NotFound = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

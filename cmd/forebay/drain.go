@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"forebay/node/admin"
+	"forebay/shipper"
+)
+
+// drainEvery is how often a drain is looked at. Two looks in a row have to
+// find everything delivered, and nothing new.
+const drainEvery = time.Second
+
+func newDrain(g *globals) *cobra.Command {
+	var timeout time.Duration
+	var undo bool
+	var why string
+	c := &cobra.Command{
+		Use: "drain", Short: "Send traffic elsewhere, and wait until all is delivered", Args: exactArgs(),
+		Long: `Turn the node unready, so that a load balancer sends traffic elsewhere, and
+wait until everything that it has accepted is delivered; then it can be stopped
+with nothing left behind but its dead letters. What still comes is accepted as
+ever. --undo, or a start of the node, takes it back.
+
+It exits with 1 if that does not come about within --timeout; the node then
+stays unready.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return g.withNode(func(c *admin.Client) error {
+				request := admin.DrainRequest{Command: command(why), Undo: undo}
+				if _, err := c.Drain(cmd.Context(), request); err != nil || undo {
+					return err
+				}
+				s, err := g.awaitDrained(cmd.Context(), c, timeout)
+				if err != nil {
+					return err
+				}
+				if g.json {
+					return g.printJSON(s)
+				}
+				return g.showDrained(s)
+			})
+		},
+	}
+	c.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait")
+	c.Flags().BoolVar(&undo, "undo", false, "let traffic come again")
+	c.Flags().StringVar(&why, "why", "", "reason, for the audit trail")
+	return c
+}
+
+// awaitDrained returns once two looks in a row have found all delivered.
+func (g *globals) awaitDrained(ctx context.Context, c *admin.Client, timeout time.Duration) (admin.Status, error) {
+	tick := time.NewTicker(drainEvery)
+	defer tick.Stop()
+	late := time.NewTimer(timeout)
+	defer late.Stop()
+	delivered, told := uint64(0), ""
+	for first := true; ; {
+		s, err := c.Status(ctx)
+		if err != nil {
+			return s, err
+		}
+		left := undelivered(s)
+		switch {
+		case left != "":
+			first = true
+		case !first && s.Log.DurableSeq == delivered:
+			return s, nil
+		default:
+			first, delivered = false, s.Log.DurableSeq
+		}
+		if left != told && left != "" {
+			fmt.Fprintln(g.err, "waiting:", left)
+			told = left
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return s, ctx.Err()
+		case <-late.C:
+			if left == "" {
+				left = "events still come: does the load balancer ask /readyz?"
+			}
+			return s, fmt.Errorf("not drained within %s: %s", timeout, left)
+		}
+	}
+}
+
+// undelivered says what is not delivered yet, "" if all is.
+func undelivered(s admin.Status) string {
+	var parts []string
+	if n := s.Ledger.Events.InFlight; n > 0 {
+		parts = append(parts, fmt.Sprintf("%d events on their way to disk", n))
+	}
+	for _, c := range s.Cursors {
+		if c.LagEvents == 0 {
+			continue
+		}
+		part := fmt.Sprintf("cursor %s has %d events to deliver", c.Name, c.LagEvents)
+		switch {
+		case c.State == shipper.Paused && c.Pause != nil:
+			part += fmt.Sprintf(" and is paused by %s: %s", c.Pause.By, c.Pause.Reason)
+		case c.State == shipper.Failing:
+			part += " and fails: " + c.LastError
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (g *globals) showDrained(s admin.Status) error {
+	fmt.Fprintf(g.out, "drained: all is delivered, up to seq %d; the node can be stopped\n", s.Log.DurableSeq)
+	for _, c := range s.Cursors {
+		if c.Dead > 0 {
+			fmt.Fprintf(g.out, "cursor %s has %d dead letters, which stay in the data directory: forebay dead export %s\n", c.Name, c.Dead, c.Name)
+		}
+	}
+	return nil
+}

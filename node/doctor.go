@@ -1,0 +1,137 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"forebay/node/admin"
+	"forebay/node/config"
+)
+
+// The states of a finding.
+const (
+	FindingOK   = "ok"
+	FindingWarn = "warn" // works, but look at it
+	FindingFail = "fail" // does not work, or will not
+)
+
+// Finding is what an examination says of one thing.
+type Finding struct {
+	Check  string `json:"check"` // what was looked at
+	State  string `json:"state"`
+	Text   string `json:"text"`             // what was seen
+	Remedy string `json:"remedy,omitempty"` // what to do about it; "" if it is ok
+}
+
+func fine(check, format string, args ...any) Finding {
+	return Finding{Check: check, State: FindingOK, Text: fmt.Sprintf(format, args...)}
+}
+
+func doubtful(check, remedy, format string, args ...any) Finding {
+	return Finding{Check: check, State: FindingWarn, Text: fmt.Sprintf(format, args...), Remedy: remedy}
+}
+
+func broken(check, remedy, format string, args ...any) Finding {
+	return Finding{Check: check, State: FindingFail, Text: fmt.Sprintf(format, args...), Remedy: remedy}
+}
+
+// examineTimeout bounds each question to something outside.
+const examineTimeout = 10 * time.Second
+
+// Examine looks at everything that a node of this configuration stands on,
+// whether the node runs or not, and in the order in which it would be missed.
+// It leaves nothing behind: a temporary file in data_dir is removed, nothing
+// is stored at a destination, no event is sent.
+func Examine(ctx context.Context, cfg config.Config, o Options) []Finding {
+	d := &doctor{cfg: cfg, built: o.Built, version: o.Version}
+	running, findings := d.dataDir()
+	groups := []func(context.Context) []Finding{d.clock, d.keys}
+	switch {
+	case running:
+		groups = append([]func(context.Context) []Finding{d.runningNode}, groups...)
+	case d.initialised():
+		groups = append([]func(context.Context) []Finding{d.stoppedNode, d.freePorts}, groups...)
+	default:
+		groups = append([]func(context.Context) []Finding{d.freePorts}, groups...)
+	}
+	groups = append(groups, d.certificate, d.clickhouse, d.sessionManager, d.archive)
+	outcomes := make([][]Finding, len(groups))
+	var asking sync.WaitGroup
+	for i, group := range groups {
+		asking.Go(func() { outcomes[i] = group(ctx) })
+	}
+	asking.Wait()
+	for _, more := range outcomes {
+		findings = append(findings, more...)
+	}
+	return findings
+}
+
+// doctor makes one examination.
+type doctor struct {
+	cfg     config.Config
+	built   time.Time
+	version string
+}
+
+// runningNode asks the node itself: its own checks see what only it can, such
+// as jumps of the clock, slow syncs and cursors that stand.
+func (d *doctor) runningNode(ctx context.Context) []Finding {
+	const check = "running node"
+	token, err := config.ReadSecret("admin.token_file", d.cfg.Admin.TokenFile)
+	if err != nil {
+		return []Finding{broken(check, "", "%v", err)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, examineTimeout)
+	defer cancel()
+	s, err := admin.NewClient(d.cfg.Admin.Listen, token).Status(ctx)
+	if err != nil {
+		return []Finding{broken(check, "is admin.listen the one that the node was started with? If the process hangs, restart it: nothing accepted is lost",
+			"a process holds the data directory, and its admin API at %s does not answer: %v", d.cfg.Admin.Listen, err)}
+	}
+	findings := []Finding{fine(check, "version %s answers at %s, seq %d to %d", s.Version, d.cfg.Admin.Listen, s.Log.FirstSeq, s.Log.DurableSeq)}
+	if s.NodeID != d.cfg.Node.ID {
+		findings = append(findings, doubtful(check, "restart the node, or name its configuration", "it calls itself %s, the configuration says %s", s.NodeID, d.cfg.Node.ID))
+	}
+	for _, c := range s.Checks {
+		name := "node: " + c.Name
+		switch {
+		case c.OK:
+			findings = append(findings, fine(name, "in order since %s", c.Since.Format(time.RFC3339)))
+		case s.Accepting:
+			findings = append(findings, doubtful(name, c.Remedy, "%s, since %s", c.Reason, c.Since.Format(time.RFC3339)))
+		default:
+			findings = append(findings, broken(name, c.Remedy, "%s, since %s", c.Reason, c.Since.Format(time.RFC3339)))
+		}
+	}
+	return append(findings, d.door(ctx))
+}
+
+// stoppedNode opens the log and the state for reading.
+func (d *doctor) stoppedNode(context.Context) []Finding {
+	const check = "log and state"
+	n, err := OpenStopped(d.cfg, d.version)
+	if errors.Is(err, ErrRunning) {
+		return []Finding{doubtful(check, "run it again", "the node was started meanwhile")}
+	}
+	if err != nil {
+		return []Finding{broken(check, "put back what is missing or damaged from a backup, log and state of one moment; without state cursors start at the oldest event", "%v", err)}
+	}
+	s := n.Status()
+	newest := n.node.log.Stats().NewestTime
+	findings := []Finding{fine(check, "log %s, seq %d to %d in %d files", s.LogID, s.Log.FirstSeq, s.Log.DurableSeq, s.Log.Segments)}
+	if now := time.Now(); now.Before(newest.Add(-clockTolerance)) {
+		findings = append(findings, broken("clock", clockRemedy, "the clock says %s, but the log's newest event is from %s: timestamps are not checked until it is right",
+			now.UTC().Format(time.RFC3339), newest.UTC().Format(time.RFC3339)))
+	}
+	if len(s.Ledger.Projects) > 0 && !s.Ledger.Balanced {
+		findings = append(findings, doubtful("ledger", "this is a bug in forebay: keep the data directory and report it", "the saved ledger does not balance"))
+	}
+	if err := n.Close(); err != nil {
+		findings = append(findings, broken(check, "check the disk and the kernel's messages (dmesg)", "%v", err))
+	}
+	return findings
+}
