@@ -132,8 +132,12 @@ func (m *media) survivor(rng *rand.Rand) ([]byte, error) {
 	if rng == nil {
 		return left, nil
 	}
-	current, err := io.ReadAll(io.NewSectionReader(m.file, 0, 1<<40))
-	if err != nil {
+	info, err := m.file.Stat()
+	if err != nil || len(m.dirty) == 0 && info.Size() == int64(len(left)) {
+		return left, err
+	}
+	current := make([]byte, info.Size())
+	if _, err := m.file.ReadAt(current, 0); err != nil && err != io.EOF {
 		return left, err
 	}
 	if len(current) < len(left) && rng.IntN(2) == 0 {
