@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"syscall"
 	"time"
 
 	"forebay/node/admin"
@@ -91,7 +92,9 @@ func (w *world) stopNode(*rand.Rand) (func(), error) {
 	if w.node.ended() {
 		return nil, errors.New("it has ended")
 	}
-	if err := w.node.stop(stopLimit); err != nil && w.fullSince.Before(w.node.started) {
+	// A signal that comes before the program has asked for signals ends it at once, as it would any program.
+	young := time.Since(w.node.started) < 5*time.Second
+	if err := w.node.stop(stopLimit); err != nil && w.fullSince.Before(w.node.started) && !(young && w.node.killedBy(syscall.SIGTERM)) {
 		w.book.problem("%v\n%s", err, w.node.tail())
 	}
 	return w.startNode, nil

@@ -101,6 +101,12 @@ func (p *process) stop(limit time.Duration) error {
 	return nil
 }
 
+// killedBy says whether the process, which has ended, was ended by the signal.
+func (p *process) killedBy(signal syscall.Signal) bool {
+	status, ok := p.command.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == signal
+}
+
 // tail is the end of what the process printed.
 func (p *process) tail() string {
 	const most = 6 << 10
