@@ -51,7 +51,7 @@ const (
 //   - MB is the most memory that the process has had resident, up to the end of
 //     the row.
 //
-// The node's log is on the disk of the working tree, or in FOREBAY_BENCH_DIR. Of
+// The node's log is on the disk of the working tree, or in BENCH_DIR. Of
 // b.N only the first run counts, so -benchtime plays no part.
 func BenchmarkFrontDoor(b *testing.B) {
 	var table strings.Builder
@@ -184,7 +184,7 @@ func startCeiling(b *testing.B, oneCore bool) *benchServer {
 // startBenchNode starts a node with the shippers that are returned for a
 // directory, in YAML.
 func startBenchNode(b *testing.B, oneCore bool, shippers func(dir string) string) *benchServer {
-	parent := os.Getenv("FOREBAY_BENCH_DIR")
+	parent := os.Getenv("BENCH_DIR")
 	if parent == "" {
 		parent = "."
 	}

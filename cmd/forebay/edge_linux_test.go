@@ -194,14 +194,14 @@ func TestOutageFitsTheBudgetThatIsPrinted(t *testing.T) {
 }
 
 // BenchmarkEdge gives a node one core and 256 MB, takes every upstream away, and sends a part of what comes in 24 hours
-// at 500 events a second, as fast as the node takes it: 600,000 events, or FOREBAY_BENCH_EVENTS. Then everything comes
+// at 500 events a second, as fast as the node takes it: 600,000 events, or as many as BENCH_EVENTS says. Then everything comes
 // back. It reports what an event takes on disk and what that makes for 24 hours, beside the budget that `config check`
 // names beforehand; the memory after a tenth of the events and the most there ever was; and the rates. Memory that does
 // not grow with the backlog, and disk that grows with it in proportion, are what allows the step to 43.2 million.
 func BenchmarkEdge(b *testing.B) {
 	const perRequest = 10
 	events := 600_000
-	if s := os.Getenv("FOREBAY_BENCH_EVENTS"); s != "" {
+	if s := os.Getenv("BENCH_EVENTS"); s != "" {
 		var err error
 		if events, err = strconv.Atoi(s); err != nil {
 			b.Fatal(err)
