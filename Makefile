@@ -10,6 +10,8 @@ BUILT    := $(shell git log -1 --format=%cI 2>/dev/null)
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.built=$(BUILT)
 BIN      := bin
 FUZZTIME ?= 30s
+TORTURE_FOR ?= 20m
+SOAK_FOR ?= 1h
 
 # The suite starts real servers, so no more packages run at once than there are cores.
 TEST := go test -race -count=1 -timeout 20m
@@ -62,8 +64,14 @@ cross: ## build for linux/amd64, linux/arm64 and darwin/arm64, without cgo
 bench: ## run the benchmarks, each beside the ceiling of the same run, and end with one table
 	go test -run '^$$' -bench . -count=1 -p 1 -timeout 60m ./... | go run ./cmd/internal/benchtable
 
-torture: ## the long forms of the crash and fault tests (an hour or more)
+torture: deps-if-root ## break a whole node at random for TORTURE_FOR (default 20m); TORTURE_SEED=N repeats the decisions of a run
+	TORTURE_FOR=$(TORTURE_FOR) TORTURE_SEED=$(TORTURE_SEED) go test -race -count=1 -timeout 24h -v -run '^TestTorture$$' ./cmd/forebay
+
+sweeps: deps-if-root ## the long forms of the other crash and fault tests (an hour or more)
 	FOREBAY_TORTURE=1 go test -race -count=1 -p 1 -timeout 6h ./...
+
+soak: deps-if-root ## half of the full rate for SOAK_FOR (default 1h); fails if anything grows
+	SOAK_FOR=$(SOAK_FOR) go test -count=1 -timeout 24h -v -run '^TestSoak$$' ./cmd/forebay
 
 fuzz: ## fuzz every parser in turn, FUZZTIME each (default 30s)
 	@grep -rlE '^func Fuzz' --include='*_test.go' cmd node wal shipper router | xargs -r -n1 dirname | sort -u | while read -r dir; do \
@@ -83,4 +91,4 @@ deps-if-root:
 clean: ## remove what build and the demos leave (the installed engine in .cache stays)
 	rm -rf bin .demo
 
-.PHONY: help build demo demo-full test check format vet staticcheck cross bench torture fuzz deps deps-if-root clean
+.PHONY: help build demo demo-full test check format vet staticcheck cross bench torture sweeps soak fuzz deps deps-if-root clean

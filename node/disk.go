@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -162,16 +165,45 @@ func (k *diskKeeper) publish(s diskState) {
 // have filled of it is not the log's to take: a budget never exceeds what the
 // log holds and what is still free.
 func (k *diskKeeper) budget(configured int64) (int64, error) {
+	return diskBudget(k.dir, configured, k.log.Stats().Bytes)
+}
+
+func diskBudget(dir string, budget, logBytes int64) (int64, error) {
 	var fs syscall.Statfs_t
-	if err := syscall.Statfs(k.dir, &fs); err != nil {
-		return configured, fmt.Errorf("look at the file system of %s: %w", k.dir, err)
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return budget, fmt.Errorf("look at the file system of %s: %w", dir, err)
 	}
 	block := int64(fs.Bsize)
-	budget := configured
 	if budget == 0 {
 		budget = int64(float64(int64(fs.Blocks)*block) * defaultBudgetShare)
 	}
-	return min(budget, k.log.Stats().Bytes+int64(fs.Bavail)*block), nil
+	return min(budget, logBytes+int64(fs.Bavail)*block), nil
+}
+
+// eventOverhead is what the log takes beside an event's own bytes, at most for
+// project, session, app and SDK names of up to 100 bytes: a request with one
+// event is a block of its own when no others come with it.
+const eventOverhead = 512
+
+// DiskNeeded is a disk budget, in bytes, within which the log keeps so many
+// events while no destination takes any, and the node stays ready. Compression
+// only makes it less.
+func DiskNeeded(events, eventBytes, segmentBytes int64) int64 {
+	return int64(float64(events*(eventBytes+eventOverhead)+2*segmentBytes) / unreadyAbove)
+}
+
+// DiskBudget is the budget of the log in the configured data directory, which
+// need not exist yet: what is configured, or a share of the file system, but
+// never more than the log has and is free.
+func DiskBudget(cfg config.Config, logBytes int64) (int64, error) {
+	dir := cfg.Node.DataDir
+	for {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	return diskBudget(dir, int64(cfg.WAL.DiskBudget), logBytes)
 }
 
 // forecast is when the log will be full at the growth of the last minutes.

@@ -62,9 +62,10 @@ type Node struct {
 	logID        atomic.Pointer[string] // once it is known
 	syncs        syncTimes
 
-	openedAt uint64                  // the log's newest seq at the start
-	readOnly bool                    // the log is only looked at, see Stopped
-	reserve  atomic.Pointer[wal.Log] // for Pebble's goroutines: the log, once it is open
+	openedAt   uint64                  // the log's newest seq at the start
+	newestFrom uint64                  // the dedupe window knew the log from this seq on before the first request
+	readOnly   bool                    // the log is only looked at, see Stopped
+	reserve    atomic.Pointer[wal.Log] // for Pebble's goroutines: the log, once it is open
 
 	dir     *dataDir
 	state   *state.Store
@@ -226,16 +227,37 @@ func (n *Node) close() error {
 	return errors.Join(errs...)
 }
 
-// rebuildWindow fills the dedupe window from the log's headers, beside
-// everything else.
+// newestKeys is how many seqs of the log's end the dedupe window knows before
+// the first request: senders whose answer was lost with the process repeat those.
+// Their headers are read in some 100 ms at most.
+const newestKeys = 100_000
+
+// loadNewest fills the dedupe window from the end of the log.
+func (n *Node) loadNewest() {
+	n.newestFrom = n.openedAt + 1 - min(n.openedAt, newestKeys)
+	oldest := time.Now().Add(-n.cfg.Dedupe.Window)
+	err := n.log.Digests(context.Background(), n.newestFrom, func(h wal.Header, digests []uint64) error {
+		n.newestFrom = min(n.newestFrom, h.FirstSeq) // a block is loaded whole, or not at all
+		if !h.Time.Before(oldest) {
+			n.window.LoadNewest(h.Time, digests)
+		}
+		return nil
+	})
+	if err != nil {
+		n.logger.Error("the end of the log cannot be read for the dedupe window: repeats of its events are stored twice", "err", err)
+	}
+}
+
+// rebuildWindow fills the dedupe window from the headers of the log before its
+// end, beside everything else.
 func (n *Node) rebuildWindow(ctx context.Context) {
-	whole := errors.New("everything from before the start is loaded")
+	whole := errors.New("everything before the end is loaded")
 	oldest := time.Now().Add(-n.cfg.Dedupe.Window)
 	from, err := n.log.SeekTime(oldest)
 	if err == nil {
 		err = n.log.Digests(ctx, from, func(h wal.Header, digests []uint64) error {
-			if h.FirstSeq > n.openedAt {
-				return whole // the window has seen what came since
+			if h.FirstSeq >= n.newestFrom {
+				return whole
 			}
 			n.window.Load(h.Time, digests)
 			return nil

@@ -148,6 +148,7 @@ func (n *Node) openRouter() error {
 	n.window = dedupe.New(dedupe.Options{
 		Window: n.cfg.Dedupe.Window, MaxKeys: n.cfg.Dedupe.MaxKeys, Rebuild: n.openedAt > 0,
 	})
+	n.loadNewest()
 	n.gate = &gate{log: n.log}
 	settings, err := routerSettings(n.cfg)
 	if err != nil {

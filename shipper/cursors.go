@@ -152,19 +152,36 @@ func (cs *Cursors) nextEpoch(commit func(epoch uint64, counter Write) error) err
 	return commit(epoch, Write{Key: epochKey, Value: binary.BigEndian.AppendUint64(nil, epoch)})
 }
 
-// FloorSeq is the highest seq that some saved cursor has passed, read
-// before the log is opened: the log must never give out such a seq again.
+// FloorSeq is the highest seq that some saved cursor has passed or is about to
+// send, read before the log is opened: the log must never give out such a seq
+// again, even if it has lost its end. A cursor that was rewound has passed more
+// than where it stands.
 func FloorSeq(state State) (uint64, error) {
 	floor := uint64(0)
+	var names []string
 	err := state.Scan(cursorKey(""), func(key string, value []byte) error {
-		p, err := decodePosition(key[len(cursorKey("")):], value)
+		name := key[len(cursorKey("")):]
+		p, err := decodePosition(name, value)
 		if err != nil {
 			return err
 		}
-		if p.Next > 0 {
-			floor = max(floor, p.Next-1)
-		}
+		names = append(names, name)
+		floor = max(floor, p.Next-min(p.Next, 1), p.Replay)
 		return nil
 	})
+	for _, name := range names {
+		if err != nil {
+			break
+		}
+		// Not those of fills: letters may have been imported from elsewhere.
+		var saved []byte
+		var plan *Plan
+		if saved, err = state.Get(planKey(name)); err == nil {
+			plan, err = decodePlan(saved)
+		}
+		if plan != nil {
+			floor = max(floor, plan.Last)
+		}
+	}
 	return floor, err
 }

@@ -30,9 +30,9 @@ func sampleRecord(n int) []byte {
 }
 
 // benchDir is a folder on the disk to measure: the one for temporary files, or
-// FOREBAY_BENCH_DIR where that is memory.
+// BENCH_DIR where that is memory.
 func benchDir(b *testing.B) string {
-	dir, err := os.MkdirTemp(os.Getenv("FOREBAY_BENCH_DIR"), "wal-bench-")
+	dir, err := os.MkdirTemp(os.Getenv("BENCH_DIR"), "wal-bench-")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -3,13 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,7 +51,7 @@ const (
 //   - MB is the most memory that the process has had resident, up to the end of
 //     the row.
 //
-// The node's log is on the disk of the working tree, or in FOREBAY_BENCH_DIR. Of
+// The node's log is on the disk of the working tree, or in BENCH_DIR. Of
 // b.N only the first run counts, so -benchtime plays no part.
 func BenchmarkFrontDoor(b *testing.B) {
 	var table strings.Builder
@@ -186,7 +184,7 @@ func startCeiling(b *testing.B, oneCore bool) *benchServer {
 // startBenchNode starts a node with the shippers that are returned for a
 // directory, in YAML.
 func startBenchNode(b *testing.B, oneCore bool, shippers func(dir string) string) *benchServer {
-	parent := os.Getenv("FOREBAY_BENCH_DIR")
+	parent := os.Getenv("BENCH_DIR")
 	if parent == "" {
 		parent = "."
 	}
@@ -225,27 +223,15 @@ shippers: %s
 func (s *benchServer) start(b *testing.B, oneCore bool, args ...string) {
 	s.cmd = exec.Command(args[0], args[1:]...)
 	s.cmd.Stderr = os.Stderr
-	runtime.LockOSThread() // a child inherits the cores of the thread that starts it
-	defer runtime.UnlockOSThread()
-	var all unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &all); err != nil {
-		b.Fatal(err)
-	}
-	if oneCore {
-		var one unix.CPUSet
-		for cpu := range len(all) * 64 {
-			if all.IsSet(cpu) {
-				one.Zero()
-				one.Set(cpu)
-			}
-		}
-		if err := unix.SchedSetaffinity(0, &one); err != nil {
+	begin := func() {
+		if err := s.cmd.Start(); err != nil {
 			b.Fatal(err)
 		}
 	}
-	err := s.cmd.Start()
-	if err := errors.Join(err, unix.SchedSetaffinity(0, &all)); err != nil {
-		b.Fatal(err)
+	if oneCore {
+		onOneCore(b, begin)
+	} else {
+		begin()
 	}
 	nodetest.Eventually(b, waitLimit, func() bool {
 		clients, err := dialBench(1, dialBare, s.addr, "none")

@@ -20,11 +20,18 @@ func newConfig(g *globals) *cobra.Command {
 var errNoConfig = usageError{errors.New("say which configuration: --config FILE")}
 
 func newConfigCheck(g *globals) *cobra.Command {
-	return &cobra.Command{
+	var o outageFlags
+	cmd := &cobra.Command{
 		Use: "check", Short: "Check the configuration and the files that it names", Args: exactArgs(),
+		Long: `Checks the configuration and the files that it names. With --rate and --outage it
+also says which disk budget that many events a second need while no destination
+takes any for that long, and fails if the budget of this configuration is less.`,
 		RunE: func(*cobra.Command, []string) error {
 			if g.config == "" {
 				return errNoConfig
+			}
+			if err := o.check(); err != nil {
+				return err
 			}
 			cfg, err := config.Load(g.config, os.Environ())
 			if err != nil {
@@ -33,6 +40,9 @@ func newConfigCheck(g *globals) *cobra.Command {
 			if err := cfg.CheckFiles(); err != nil {
 				return err
 			}
+			if o.asked() {
+				return o.run(g, cfg)
+			}
 			if g.json {
 				return g.printJSON(map[string]bool{"ok": true})
 			}
@@ -40,6 +50,11 @@ func newConfigCheck(g *globals) *cobra.Command {
 			return err
 		},
 	}
+	flags := cmd.Flags()
+	flags.Int64Var(&o.rate, "rate", 0, "events a second, for --outage")
+	flags.DurationVar(&o.outage, "outage", 0, "how long every destination may be gone, such as 24h")
+	flags.Int64Var(&o.eventBytes, "event-bytes", 500, "mean size of an event as it is sent, for --outage")
+	return cmd
 }
 
 func newConfigShow(g *globals) *cobra.Command {

@@ -7,13 +7,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"forebay/cmd/internal/torturetest"
 	"forebay/router/routertest"
 )
 
 // TestMain lets the test binary be `forebay`, for scripts and for tests that
 // kill it: whatever runs the command "forebay" runs this binary's main.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"forebay": main, "ceiling": ceiling})
+	testscript.Main(m, map[string]func(){"forebay": main, "ceiling": ceiling, torturetest.ReceiverCommand: torturetest.Receive})
 }
 
 func TestScripts(t *testing.T) {

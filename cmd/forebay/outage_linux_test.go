@@ -121,14 +121,14 @@ func outageBody(n, events int) []byte {
 
 // BenchmarkClickHouseOutage loads a node by 64 connections, first with all of
 // its upstreams, then with ClickHouse gone for a million events (or as many as
-// FOREBAY_BENCH_EVENTS says), and lets it catch up. It reports what the front
+// BENCH_EVENTS says), and lets it catch up. It reports what the front
 // door and the session cursor did without ClickHouse, and how that compares to
 // the time before; the memory of the process after the first tenth of the outage
 // and at its end; and the rate of catching up, beside that of shipping the same
 // events a second time, after a rewind, with nothing else to do.
 func BenchmarkClickHouseOutage(b *testing.B) {
 	events := uint64(1_000_000)
-	if s := os.Getenv("FOREBAY_BENCH_EVENTS"); s != "" {
+	if s := os.Getenv("BENCH_EVENTS"); s != "" {
 		var err error
 		if events, err = strconv.ParseUint(s, 10, 64); err != nil {
 			b.Fatal(err)

@@ -17,8 +17,9 @@
 //
 // Keys are remembered as 64-bit digests, made by a Hasher, in at most 32 bytes
 // each. After a restart the window is filled again from the digests in the log's
-// block headers (Load); until that is done a repeat of something older than the
-// start is stored twice, and counted in Stats.
+// block headers: first from those of its end (LoadNewest), before the first
+// request, and beside everything else from the others (Load); until that is done
+// a repeat of something older than the end is stored twice, and counted in Stats.
 package dedupe
 
 import (
@@ -53,8 +54,8 @@ type Window struct {
 	mu         sync.Mutex
 	inFlight   map[uint64]*Reservation
 	seen       set               // digests in live or loaded
-	loaded     queue             // from the log, older than start
-	live       queue             // committed since
+	loaded     queue             // from the log, older than all of live
+	live       queue             // from the end of the log, and committed since
 	extra      map[uint64]uint32 // entries beyond the first of a digest in the queues
 	retained   int64             // the log holds nothing from before this time
 	crowdedOut int64             // up to this time keys were forgotten for want of room
@@ -86,7 +87,14 @@ func New(opts Options) *Window {
 // Load remembers keys that were committed at a time before the window was made,
 // as they stand in a block of the log. Blocks come in the log's order; digests
 // is not kept. It may run beside everything else.
-func (w *Window) Load(at time.Time, digests []uint64) {
+func (w *Window) Load(at time.Time, digests []uint64) { w.load(&w.loaded, at, digests) }
+
+// LoadNewest is Load for the end of the log, before anything is reserved: what
+// came last before a stop is what senders repeat first. All that is given to
+// Load afterwards is older.
+func (w *Window) LoadNewest(at time.Time, digests []uint64) { w.load(&w.live, at, digests) }
+
+func (w *Window) load(q *queue, at time.Time, digests []uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.expire()
@@ -96,7 +104,7 @@ func (w *Window) Load(at time.Time, digests []uint64) {
 	}
 	for _, d := range digests {
 		if d != NoKey {
-			w.remember(&w.loaded, d, t)
+			w.remember(q, d, t)
 		}
 	}
 }

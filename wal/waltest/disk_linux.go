@@ -3,12 +3,8 @@ package waltest
 import (
 	"errors"
 	"fmt"
-	"io"
-	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -75,6 +71,9 @@ type Disk struct {
 	counts map[Op]int
 	files  map[uint64]*media            // by inode of the backing file
 	names  map[string]map[string]uint64 // directory -> name -> inode, as synced
+
+	changes int       // operations that changed something or made it durable
+	watch   func(int) // told of each, see OnChange
 }
 
 // media is what the disk has of one file.
@@ -221,79 +220,6 @@ func (d *Disk) fails(op Op) syscall.Errno {
 		return f.Err
 	}
 	return 0
-}
-
-// Crash returns a new folder with what the disk would hold if power were lost
-// now. What has been synced is there. Of the rest nothing is, if rng is nil;
-// else a part that rng chooses: each change of a directory by itself, and of a
-// file's new bytes a prefix, zeros in the place of some pages.
-//
-// A sync that failed has dropped what it was to write, although reading still
-// shows it: that is what Linux does.
-func (d *Disk) Crash(t testing.TB, rng *rand.Rand) string {
-	t.Helper()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	to := memoryDir(t)
-	if err := d.crashDir(d.backing, to, rng); err != nil {
-		t.Fatalf("crash: %v", err)
-	}
-	return to
-}
-
-func (d *Disk) crashDir(from, to string, rng *rand.Rand) error {
-	now, dirs, err := listInodes(from)
-	if err != nil {
-		return err
-	}
-	for _, name := range dirs { // folders are taken as durable; their entries are not
-		if err := os.Mkdir(filepath.Join(to, name), 0o755); err != nil {
-			return err
-		}
-		if err := d.crashDir(filepath.Join(from, name), filepath.Join(to, name), rng); err != nil {
-			return err
-		}
-	}
-	synced := d.names[from]
-	all := maps.Clone(now)
-	maps.Copy(all, synced)
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		inode, there := synced[name]
-		if rng != nil && rng.IntN(2) == 0 {
-			inode, there = now[name]
-		}
-		if !there {
-			continue
-		}
-		left, err := d.files[inode].survivor(rng)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(to, name), left, 0o640)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// survivor returns what is left of a file.
-func (m *media) survivor(rng *rand.Rand) ([]byte, error) {
-	left := slices.Clone(m.stable)
-	if rng == nil || len(m.dirty) == 0 || rng.IntN(2) == 0 {
-		return left, nil
-	}
-	current, err := io.ReadAll(io.NewSectionReader(m.file, 0, 1<<40))
-	if err != nil || len(current) <= len(left) {
-		return left, err // cut since: what was synced is the interesting part
-	}
-	grown := current[:len(left)+rng.IntN(len(current)-len(left)+1)]
-	const page = 4096
-	for at := len(left); at < len(grown); at += page {
-		if rng.IntN(4) == 0 {
-			clear(grown[at:min(at+page, len(grown))])
-		}
-	}
-	return append(left, grown[len(left):]...), nil
 }
 
 // listInodes returns the files of a folder with their inodes, and its folders.

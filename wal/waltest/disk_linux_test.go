@@ -150,3 +150,49 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// TestEachOperationIsAMomentToLosePower compares what is left behind each
+// operation of a replacement: the old file, or the new one, never neither.
+func TestEachOperationIsAMomentToLosePower(t *testing.T) {
+	d := waltest.Mount(t)
+	f := create(t, d, "a")
+	write(t, f, "old")
+	must(t, f.Sync())
+	must(t, f.Close())
+	must(t, syncDir(d))
+	var left []string
+	d.OnChange(t, func(n int, crash func(*rand.Rand) string) {
+		for seed := range uint64(8) {
+			left = append(left, crash(rand.New(rand.NewPCG(seed, uint64(n)))))
+		}
+	})
+	f = create(t, d, "temp")
+	write(t, f, "new")
+	must(t, f.Sync())
+	must(t, f.Close())
+	must(t, syncDir(d))
+	must(t, os.Rename(filepath.Join(d.Dir(), "temp"), filepath.Join(d.Dir(), "a")))
+	must(t, syncDir(d))
+	d.OnChange(t, nil)
+	f = create(t, d, "later")
+	must(t, f.Close())
+
+	const operations = 6 // create, write, sync, sync directory, rename, sync directory
+	if len(left) != operations*8 {
+		t.Fatalf("power was lost %d times", len(left))
+	}
+	seen := map[string]int{}
+	for i, dir := range left {
+		got := read(t, dir, "a")
+		seen[got]++
+		if want := "old"; i < 4*8 && got != want {
+			t.Errorf("before the rename: %q", got)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "temp")); i >= 4*8 && i < 5*8 && (err == nil) == (got == "new") {
+			t.Errorf("behind the rename there are %q and temp: %v", got, err)
+		}
+	}
+	if seen["old"]+seen["new"] != len(left) || seen["new"] <= 8 {
+		t.Errorf("seen: %v", seen)
+	}
+}

@@ -61,6 +61,7 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 		f.Close()
 		return nil, nil, 0, errno
 	}
+	n.disk.changed()
 	return child, h, fuse.FOPEN_DIRECT_IO, 0
 }
 
@@ -74,7 +75,11 @@ func (n *node) Rename(ctx context.Context, name string, parent fs.InodeEmbedder,
 	if !ok || flags != 0 {
 		return syscall.EINVAL
 	}
-	return fs.ToErrno(os.Rename(filepath.Join(n.path(), name), filepath.Join(to.path(), newName)))
+	err := os.Rename(filepath.Join(n.path(), name), filepath.Join(to.path(), newName))
+	if err == nil {
+		n.disk.changed()
+	}
+	return fs.ToErrno(err)
 }
 
 func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
@@ -83,7 +88,11 @@ func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
 	if errno := n.disk.fails(Unlink); errno != 0 {
 		return errno
 	}
-	return n.LoopbackNode.Unlink(ctx, name)
+	errno := n.LoopbackNode.Unlink(ctx, name)
+	if errno == 0 {
+		n.disk.changed()
+	}
+	return errno
 }
 
 func (n *node) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
@@ -94,7 +103,11 @@ func (n *node) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAttrIn,
 			return errno
 		}
 	}
-	return n.LoopbackNode.Setattr(ctx, nil, in, out)
+	errno := n.LoopbackNode.Setattr(ctx, nil, in, out)
+	if _, truncates := in.GetSize(); truncates && errno == 0 {
+		n.disk.changed()
+	}
+	return errno
 }
 
 func (n *node) OpendirHandle(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
@@ -124,7 +137,11 @@ func (h *dir) Fsyncdir(context.Context, uint32) syscall.Errno {
 	if errno := d.fails(SyncDir); errno != 0 {
 		return errno
 	}
-	return fs.ToErrno(d.syncedDir(h.node.path()))
+	err := d.syncedDir(h.node.path())
+	if err == nil {
+		d.changed()
+	}
+	return fs.ToErrno(err)
 }
 
 // file is an open file.
@@ -168,6 +185,7 @@ func (f *file) Write(_ context.Context, data []byte, offset int64) (uint32, sysc
 	}
 	n, err := f.file.WriteAt(data, offset)
 	f.disk.wrote(f.inode, offset, offset+int64(n))
+	f.disk.changed()
 	if errno == 0 && err != nil {
 		errno = fs.ToErrno(err)
 	}
@@ -181,7 +199,11 @@ func (f *file) Fsync(context.Context, uint32) syscall.Errno {
 		f.disk.files[f.inode].dropped()
 		return errno
 	}
-	return fs.ToErrno(f.disk.files[f.inode].synced())
+	err := f.disk.files[f.inode].synced()
+	if err == nil {
+		f.disk.changed()
+	}
+	return fs.ToErrno(err)
 }
 
 func (f *file) Allocate(_ context.Context, offset, size uint64, mode uint32) syscall.Errno {

@@ -74,6 +74,14 @@ func (i *instance) Running() bool {
 	}
 }
 
+// PID is the process's number, 0 if it does not run: for a test that stops it with signals.
+func (i *instance) PID() int {
+	if !i.Running() {
+		return 0
+	}
+	return i.process.command.Process.Pid
+}
+
 func (i *instance) start() error {
 	process, err := startProcess(i.dir, i.command())
 	if err != nil {

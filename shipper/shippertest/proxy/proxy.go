@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Proxy forwards connections to a target until told otherwise. All methods are safe for concurrent use.
@@ -20,6 +21,7 @@ type Proxy struct {
 	target  string
 	down    bool
 	paused  bool
+	delay   time.Duration // before each piece that is forwarded
 	links   map[*link]struct{}
 	flows   [2]flow
 }
@@ -104,6 +106,13 @@ func (p *Proxy) Resume() {
 	defer p.mutex.Unlock()
 	p.paused = false
 	p.changed.Broadcast()
+}
+
+// Slow makes each piece of up to 32 KiB, in either direction, wait so long before it is forwarded; 0 ends that.
+func (p *Proxy) Slow(delay time.Duration) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	p.delay = delay
 }
 
 // CutAfterSent closes every connection, once, when n more bytes have gone to the server on all of them together; with 0,
@@ -209,6 +218,11 @@ func (p *Proxy) forward(l *link, d direction, to, from net.Conn) {
 func (p *Proxy) pass(l *link, d direction, to net.Conn, data []byte) bool {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
+	if delay := p.delay; delay > 0 {
+		p.mutex.Unlock()
+		<-time.After(delay)
+		p.mutex.Lock()
+	}
 	for p.paused && !l.gone {
 		p.changed.Wait()
 	}

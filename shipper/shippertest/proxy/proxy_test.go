@@ -206,3 +206,20 @@ func TestCutAfterReceived(t *testing.T) {
 		}
 	}
 }
+
+func TestSlow(t *testing.T) {
+	_, p := start(t)
+	conn := dial(t, p)
+	const delay = 30 * time.Millisecond
+	p.Slow(delay)
+	begun := time.Now()
+	if _, err := conn.Write([]byte("slow")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begun); took < 2*delay {
+		t.Errorf("there and back took %v, less than twice %v", took, delay)
+	}
+}

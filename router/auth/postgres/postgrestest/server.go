@@ -95,6 +95,15 @@ func (s *Server) Addr() string {
 // Password is the secret within DSN, for tests that look for leaks.
 func (s *Server) Password() string { return password }
 
+// PID is the number of the server's first process, 0 if it does not run: for a
+// test that stops it with signals.
+func (s *Server) PID() int {
+	if s.process == nil {
+		return 0
+	}
+	return s.process.Process.Pid
+}
+
 // Kill ends the server at once: clients are cut off and the next start has to
 // recover. It returns when the process is gone; without a process it does nothing.
 func (s *Server) Kill() {
