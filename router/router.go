@@ -230,7 +230,7 @@ func (r *Router) post(w http.ResponseWriter, req *http.Request, format event.For
 	case p.holds():
 		s := p.span
 		r.putPassage(p) // a reply that tells nothing needs nothing of it
-		r.holding.refused(req.Context(), s)
+		r.holding.refused(departure(req), s)
 		r.reply(w, req, new(verdict))
 	default:
 		r.reply(w, req, &p.verdict)
@@ -247,6 +247,16 @@ func (r *Router) post(w http.ResponseWriter, req *http.Request, format event.For
 func (p *passage) holds() bool {
 	v := &p.verdict
 	return v.accepted == 0 && !v.strict && !v.closes && !p.atOnce
+}
+
+// departure ends when the sender cannot see a reply any more. Over HTTP/1 that
+// is not known: the end of what it sends may be no more than that, and a reply
+// that came at once then would be told from one that waits for the disk.
+func departure(req *http.Request) context.Context {
+	if req.ProtoMajor < 2 {
+		return context.WithoutCancel(req.Context())
+	}
+	return req.Context()
 }
 
 func (r *Router) putPassage(p *passage) {
