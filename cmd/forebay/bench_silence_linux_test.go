@@ -43,8 +43,9 @@ const (
 // does: "rest" is nothing, "load" is 32 connections that send ten events after
 // the other. p50 and p99 are those of stored requests. The other columns are
 // the area under the ROC curve of the reply time between stored requests and
-// those that were refused for that reason: 0.50 if time tells nothing, 1.00 if
-// some threshold tells them apart for certain. Above 0.55 the benchmark fails.
+// those that were refused for that reason: 0.50 if time tells nothing, 1 if the
+// refused ones take longer for certain, 0 if the stored ones do. Where it is
+// more than 0.05 away from 0.50 the benchmark fails.
 //
 // FOREBAY_BENCH_REQUESTS is the number of requests of each kind in each row;
 // the full form is 20000.
@@ -155,15 +156,15 @@ func (s silenceBody) run(b *testing.B, table io.Writer, n int, loaded bool) {
 	}
 	before := ledgerOf(b, node)
 	times := measureKinds(b, probers, requests, n)
-	checkKinds(b, before, ledgerOf(b, node), n)
+	checkKinds(b, before, ledgerOf(b, node), n, s.events)
 	stored := slices.Sorted(slices.Values(times[storedKind]))
 	fmt.Fprintf(table, "\t%.2f\t%.2f", ms(stored[len(stored)/2]), ms(stored[len(stored)*99/100]))
 	worst := 0.5
 	for _, kind := range refusals {
 		area := separation(stored, times[kind])
 		fmt.Fprintf(table, "\t%.3f", area)
-		if worst = max(worst, area); area > silenceBound {
-			b.Errorf("%s can be told from stored by the time: AUC %.3f, the bound is %.2f", kind, area, silenceBound)
+		if worst = max(worst, area, 1-area); max(area, 1-area) > silenceBound {
+			b.Errorf("%s can be told from stored by the time: AUC %.3f", kind, area)
 		}
 	}
 	fmt.Fprintln(table)
@@ -281,7 +282,7 @@ func ledgerOf(b *testing.B, node *benchServer) router.Tally {
 // checkKinds fails the benchmark unless every request was refused for what it
 // was to be refused for. Requests with a wrong key may be over the rate of
 // their address, too.
-func checkKinds(b *testing.B, before, after router.Tally, n int) {
+func checkKinds(b *testing.B, before, after router.Tally, n, events int) {
 	requests := func(reason string) uint64 { return after.Requests.Dropped[reason] - before.Requests.Dropped[reason] }
 	if got := requests("unauthorized") + requests("rate_limited"); got != uint64(2*n) {
 		b.Errorf("%d requests were refused for their key or rate, want %d", got, 2*n)
@@ -290,15 +291,15 @@ func checkKinds(b *testing.B, before, after router.Tally, n int) {
 		b.Errorf("%d requests were malformed, want %d", got, n)
 	}
 	for _, reason := range []string{"privacy", "duplicate"} {
-		if got := after.Events.Dropped[reason] - before.Events.Dropped[reason]; got < uint64(n) || got%uint64(n) != 0 {
-			b.Errorf("%d events were dropped as %s, in %d requests", got, reason, n)
+		// What is repeated is stored again once the window is full.
+		if got := after.Events.Dropped[reason] - before.Events.Dropped[reason]; got < uint64(n*events*99/100) {
+			b.Errorf("%d events were dropped as %s, in %d requests of %d events", got, reason, n, events)
 		}
 	}
 }
 
-// separation is the area under the ROC curve of the best of the two directions:
-// 0.5 if no threshold on the time tells refused requests from stored ones. The
-// stored ones are in order.
+// separation is the area under the ROC curve: the chance that a refused request
+// took longer than a stored one. The stored ones are in order.
 func separation(stored, refused []time.Duration) float64 {
 	sum := 0.0
 	for _, took := range refused {
@@ -306,6 +307,5 @@ func separation(stored, refused []time.Duration) float64 {
 		upTo, _ := slices.BinarySearch(stored, took+1)
 		sum += float64(below) + float64(upTo-below)/2
 	}
-	area := sum / float64(len(stored)) / float64(len(refused))
-	return max(area, 1-area)
+	return sum / float64(len(stored)) / float64(len(refused))
 }
