@@ -90,13 +90,13 @@ type silenceBody struct {
 }
 
 func (s silenceBody) name() string {
-	return fmt.Sprintf("%.1fKiB", float64(len(benchBody(s.events, s.text)))/1024)
+	return fmt.Sprintf("%.1fKiB", float64(len(benchBody(idPlaceholder, s.events, s.text)))/1024)
 }
 
 // requests are one of each kind, of the same size. limited is a key whose
 // bucket is empty.
 func (s silenceBody) requests(key, limited string) map[string][]byte {
-	good := benchBody(s.events, s.text)
+	good := benchBody(idPlaceholder, s.events, s.text)
 	same := strings.ReplaceAll(good, idPlaceholder, strings.Repeat("7", len(idPlaceholder)))
 	for at, i := strings.Index(same, `"idempotencyKey":"`), 0; at >= 0; i++ {
 		at += len(`"idempotencyKey":"`)
@@ -111,7 +111,7 @@ func (s silenceBody) requests(key, limited string) map[string][]byte {
 		storedKind:     benchPost(key, good),
 		"wrong key":    benchPost(strings.Repeat("x", len(key)), good),
 		"garbage":      benchPost(key, strings.Repeat("garbage ", len(good)/8+1)[:len(good)]),
-		"privacy":      benchPost(key, benchBody(s.events, silenceMail+s.text[len(silenceMail):])),
+		"privacy":      benchPost(key, benchBody(idPlaceholder, s.events, silenceMail+s.text[len(silenceMail):])),
 		"duplicate":    benchPost(key, same),
 		"rate limited": benchPost(limited, good),
 	}
@@ -174,9 +174,8 @@ func (s silenceBody) run(b *testing.B, table io.Writer, n int, loaded bool) {
 
 // probe is a connection that measures single requests.
 type probe struct {
-	conn   net.Conn
-	client *benchClient // what makes requests differ
-	reply  []byte
+	conn  net.Conn
+	reply []byte
 }
 
 func dialProbe(b *testing.B, addr string) *probe {
@@ -185,20 +184,20 @@ func dialProbe(b *testing.B, addr string) *probe {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = conn.Close() })
-	return &probe{conn: conn, client: &benchClient{random: rand.New(rand.NewPCG(rand.Uint64(), 1))}, reply: make([]byte, 4096)}
+	return &probe{conn: conn, reply: make([]byte, 4096)}
 }
 
 // send sends a request, with fresh IDs, and returns the time from its last byte
 // to the reply.
 func (p *probe) send(request []byte) (time.Duration, error) {
-	p.client.take(bytes.Clone(request))
-	p.client.renew()
+	c := newBenchClientOf(bytes.Clone(request))
+	c.renew()
 	end := len(request) - 1
-	if _, err := p.conn.Write(p.client.request[:end]); err != nil {
+	if _, err := p.conn.Write(c.request[:end]); err != nil {
 		return 0, err
 	}
 	begun := time.Now()
-	if _, err := p.conn.Write(p.client.request[end:]); err != nil {
+	if _, err := p.conn.Write(c.request[end:]); err != nil {
 		return 0, err
 	}
 	for n := 0; n < len(p.reply); {
