@@ -19,7 +19,7 @@ type follower struct {
 	lines chan string
 }
 
-func (p *process) follow(t *testing.T, args ...string) *follower {
+func (p *process) watch(t *testing.T, args ...string) *follower {
 	t.Helper()
 	f := &follower{t: t, cmd: exec.Command("forebay", append(args, "--admin", p.adminAddr)...), lines: make(chan string, 1000)}
 	out, err := f.cmd.StdoutPipe()
@@ -85,8 +85,8 @@ func TestTails(t *testing.T) {
 	for range 5 {
 		refuse()
 	}
-	tail := p.follow(t, "drops", "tail", "--last", "3", "--project", "shop")
-	lines := p.follow(t, "drops", "tail", "--last", "1", "--reason", "unauthorized", "--json")
+	tail := p.watch(t, "drops", "tail", "--last", "3", "--project", "shop")
+	lines := p.watch(t, "drops", "tail", "--last", "1", "--reason", "unauthorized", "--json")
 	var shown []string
 	for range 3 { // once the first ones are there, further ones are watched
 		shown = append(shown, tail.line())
@@ -114,7 +114,7 @@ func TestTails(t *testing.T) {
 		t.Errorf("a value is shown:\n%s", all)
 	}
 
-	events, others := p.follow(t, "events", "tail", "--project", "shop", "--session", "s1"), p.follow(t, "events", "tail", "--project", "other")
+	events, others := p.watch(t, "events", "tail", "--project", "shop", "--session", "s1"), p.watch(t, "events", "tail", "--project", "other")
 	client := &http.Client{Timeout: waitLimit}
 	seen := ""
 	nodetest.Eventually(t, waitLimit, func() bool { // until the command is there to see it
