@@ -60,7 +60,7 @@ func TestDropsAreShown(t *testing.T) {
 	begun := make(chan struct{})
 	go func() {
 		first := true
-		seen <- n.Admin.WatchDrops(patience, admin.DropFilter{Project: "shop"}, func(d router.Drop) error {
+		seen <- n.Admin.WatchDrops(patience, admin.DropFilter{Project: "shop"}, 0, func(d router.Drop) error {
 			if first {
 				close(begun)
 				first = false
@@ -106,7 +106,7 @@ func TestStreamsAreBoundedAndEndAtAStop(t *testing.T) {
 		open = append(open, res)
 	}
 	watch := func() error {
-		return n.Admin.WatchDrops(ctx, admin.DropFilter{}, func(router.Drop) error { return nil }, func(admin.Missed) error { return nil })
+		return n.Admin.WatchDrops(ctx, admin.DropFilter{}, 0, func(router.Drop) error { return nil }, func(admin.Missed) error { return nil })
 	}
 	if err := watch(); err == nil || !strings.Contains(err.Error(), "32 streams are open") {
 		t.Errorf("stream %d: %v", places+1, err)

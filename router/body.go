@@ -76,16 +76,20 @@ const keepNothing = -1
 // readBody reads src to its end, or to one byte past wireBytes, and keeps what
 // it reads unless that is more than keepBytes. It goes on reading when it has
 // nowhere to keep the bytes, so that a sender sees the same whatever happens
-// here. ended says that the body's end was reached. The buffer is nil if there
-// is a refusal or nothing was to be kept.
-func (p *buffers) readBody(src io.Reader, wireBytes, keepBytes int) (body *buffer, ended bool, refusal event.Refusal) {
+// here. ended says that the body's end was reached, after total bytes. The
+// buffer is nil if there is a refusal or nothing was to be kept.
+//
+// Each read goes up to the next multiple of the smallest buffer's size, at the
+// most, whether the bytes are kept or not: over HTTP/2 a sender is told how
+// much has been read.
+func (p *buffers) readBody(src io.Reader, wireBytes, keepBytes int) (body *buffer, total int, ended bool, refusal event.Refusal) {
 	if keepBytes != keepNothing {
 		if body = p.get(smallestBuffer); body == nil {
 			refusal = event.Refusal{Reason: event.Overloaded, Rule: ruleBytes}
 		}
 	}
 	var discard []byte // made when first needed
-	for total := 0; ; {
+	for {
 		if body != nil && len(body.b) == cap(body.b) {
 			if body = p.grow(body); body == nil {
 				refusal = event.Refusal{Reason: event.Overloaded, Rule: ruleBytes}
@@ -98,7 +102,7 @@ func (p *buffers) readBody(src io.Reader, wireBytes, keepBytes int) (body *buffe
 			discard = make([]byte, smallestBuffer)
 			into = discard
 		}
-		n, err := src.Read(into[:min(len(into), wireBytes+1-total)])
+		n, err := src.Read(into[:min(smallestBuffer-total%smallestBuffer, wireBytes+1-total)])
 		total += n
 		if body != nil {
 			body.b = body.b[:len(body.b)+n]
@@ -110,12 +114,12 @@ func (p *buffers) readBody(src io.Reader, wireBytes, keepBytes int) (body *buffe
 		switch {
 		case total > wireBytes:
 			p.put(body)
-			return nil, false, event.Refusal{Reason: event.TooLarge, Rule: ruleWireBytes}
+			return nil, total, false, event.Refusal{Reason: event.TooLarge, Rule: ruleWireBytes}
 		case errors.Is(err, io.EOF):
-			return body, true, refusal
+			return body, total, true, refusal
 		case err != nil:
 			p.put(body)
-			return nil, false, event.Refusal{Reason: event.Malformed, Rule: ruleRead}
+			return nil, total, false, event.Refusal{Reason: event.Malformed, Rule: ruleRead}
 		}
 	}
 }

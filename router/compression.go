@@ -98,7 +98,7 @@ func (d *decompressors) decompress(ctx context.Context, pool *buffers, body []by
 	if err != nil {
 		return nil, event.Refusal{Reason: event.Malformed, Rule: ruleCorrupt}
 	}
-	out, _, refusal := pool.readBody(src, limit, limit)
+	out, _, _, refusal := pool.readBody(src, limit, limit)
 	switch {
 	case refusal.Rule == ruleRead:
 		return nil, event.Refusal{Reason: event.Malformed, Rule: ruleCorrupt}

@@ -20,6 +20,9 @@ type passage struct {
 	keyRule  event.Rule // why it is not known
 	pool     *buffers   // where its memory comes from
 	entered  bool       // it has a place among the requests that are handled
+	waits    bool       // it counts among those that wait for their reply
+	atOnce   bool       // there is no room to hold its reply, whatever becomes of it
+	span     span       // what the time of its reply depends on
 	stage    stage
 	verdict  verdict
 

@@ -2,6 +2,7 @@ package router
 
 import (
 	"strings"
+	"time"
 
 	"forebay/router/event"
 )
@@ -40,8 +41,16 @@ func (r *Router) read(p *passage, shown bool) (*buffer, event.Refusal) {
 	if !shown {
 		p.pool = &r.beacons
 	}
-	wire, ended, refusal := p.pool.readBody(p.req.Body, p.settings.WireBytes, keep)
+	wire, wireBytes, ended, refusal := p.pool.readBody(p.req.Body, p.settings.WireBytes, keep)
 	p.verdict.closes = !ended
+	p.span = span{read: time.Now(), class: sizeClass(wireBytes), encoded: e != encodingNone}
+	if r.waiting.Add(1) > r.maxWaiting {
+		r.waiting.Add(-1)
+		p.atOnce = true
+		p.pool.put(wire)
+		return nil, event.Refusal{Reason: event.Overloaded, Rule: ruleWaiting}
+	}
+	p.waits = true
 	if wire == nil {
 		return nil, refusal
 	}

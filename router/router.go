@@ -63,6 +63,13 @@ type Options struct {
 	// requests that show no key in their header or query, so that nobody
 	// without a key can take the others' room.
 	MaxBytes int64
+	// MaxWaiting is how many requests may wait for their reply after the last
+	// byte of their body, held replies included; default 8192. More are dropped
+	// as overloaded and answered at once, whatever their keys.
+	MaxWaiting int
+	// MaxHold bounds how long the reply to a refused request is held, so that its
+	// time does not tell it from a stored one; default 2 s. Below 0 nothing is held.
+	MaxHold time.Duration
 	// Decompressors is how many bodies are decompressed at a time, at up to 16
 	// MiB each; default GOMAXPROCS. Others wait.
 	Decompressors int
@@ -96,6 +103,7 @@ type Router struct {
 
 	settings    atomic.Pointer[settings]
 	maxRequests int64
+	maxWaiting  int64
 
 	routes        *httprouter.Router
 	headers       fixedHeaders
@@ -105,6 +113,8 @@ type Router struct {
 	decompressors *decompressors
 	passages      sync.Pool // of *passage
 	inFlight      atomic.Int64
+	waiting       atomic.Int64
+	holding       *holding
 	tally         *tally
 	tap           *tap
 	findings      findings
@@ -123,8 +133,8 @@ func New(opts Options) (*Router, error) {
 	r := &Router{
 		log: opts.Log, keys: opts.Keys, limiter: opts.Limiter, window: opts.Window, hasher: opts.Hasher,
 		logger: opts.Logger, now: opts.Now, ceiling: opts.Ceiling, onReply: opts.OnReply,
-		maxRequests: int64(opts.MaxRequests),
-		headers:     newFixedHeaders(), replyOK: []byte(replyOK),
+		maxRequests: int64(opts.MaxRequests), maxWaiting: int64(opts.MaxWaiting), holding: newHolding(opts.MaxHold),
+		headers: newFixedHeaders(), replyOK: []byte(replyOK),
 		decompressors: newDecompressors(opts.Decompressors),
 		tally:         newTally(), tap: newTap(),
 	}
@@ -143,6 +153,7 @@ const (
 	defaultWireBytes   = 2 << 20
 	defaultMaxRequests = 4096
 	defaultMaxBytes    = 128 << 20
+	defaultMaxWaiting  = 8192
 	maxWireBytes       = 64 << 20
 )
 
@@ -152,6 +163,12 @@ func (o *Options) setDefaults() {
 	}
 	if o.MaxBytes == 0 {
 		o.MaxBytes = defaultMaxBytes
+	}
+	if o.MaxWaiting == 0 {
+		o.MaxWaiting = defaultMaxWaiting
+	}
+	if o.MaxHold == 0 {
+		o.MaxHold = defaultMaxHold
 	}
 	if o.Decompressors == 0 {
 		o.Decompressors = runtime.GOMAXPROCS(0)
@@ -165,9 +182,12 @@ func (o *Options) setDefaults() {
 }
 
 func (o *Options) validate() error {
-	if o.MaxRequests < 1 || o.MaxBytes < 4*smallestBuffer || o.Decompressors < 1 {
-		return fmt.Errorf("router: max requests is %d, max bytes %d and decompressors %d; want at least 1, %d and 1",
-			o.MaxRequests, o.MaxBytes, o.Decompressors, 4*smallestBuffer)
+	if o.MaxRequests < 1 || o.MaxWaiting < 1 || o.MaxBytes < 4*smallestBuffer || o.Decompressors < 1 {
+		return fmt.Errorf("router: max requests is %d, max waiting %d, max bytes %d and decompressors %d; want at least 1, 1, %d and 1",
+			o.MaxRequests, o.MaxWaiting, o.MaxBytes, o.Decompressors, 4*smallestBuffer)
+	}
+	if o.MaxHold > defaultMaxHold {
+		return fmt.Errorf("router: max hold is %s, want at most %s", o.MaxHold, defaultMaxHold)
 	}
 	return nil
 }
@@ -195,16 +215,53 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.routes.
 func (r *Router) post(w http.ResponseWriter, req *http.Request, format event.Format) {
 	start := time.Now()
 	p := r.passages.Get().(*passage)
-	p.req, p.format, p.now, p.settings = req, format, r.now(), r.settings.Load()
+	p.req, p.format, p.now, p.span.read, p.settings = req, format, r.now(), start, r.settings.Load()
 	r.contained(p)
 	r.tally.left(p.stage, p.key.Project, p.events)
 	r.ceiling.await(p.number, p.lastEvent)
-	r.reply(w, req, &p.verdict)
-	p.reset()
-	r.passages.Put(p)
+	if p.waits {
+		defer r.waiting.Add(-1)
+	}
+	switch {
+	case p.verdict.accepted > 0:
+		r.holding.stored(p.span)
+		r.reply(w, req, &p.verdict)
+		r.putPassage(p)
+	case p.holds():
+		s := p.span
+		r.putPassage(p) // a reply that tells nothing needs nothing of it
+		r.holding.refused(departure(req), s)
+		r.reply(w, req, new(verdict))
+	default:
+		r.reply(w, req, &p.verdict)
+		r.putPassage(p)
+	}
 	if r.onReply != nil {
 		r.onReply(time.Since(start))
 	}
+}
+
+// holds tells whether the reply must not go out before that to a stored batch
+// would: to one from which nothing was stored, unless its sender may know, or
+// its body did not end. The latter is refused whoever sends.
+func (p *passage) holds() bool {
+	v := &p.verdict
+	return v.accepted == 0 && !v.strict && !v.closes && !p.atOnce
+}
+
+// departure ends when the sender cannot see a reply any more. Over HTTP/1 that
+// is not known: the end of what it sends may be no more than that, and a reply
+// that came at once then would be told from one that waits for the disk.
+func departure(req *http.Request) context.Context {
+	if req.ProtoMajor < 2 {
+		return context.WithoutCancel(req.Context())
+	}
+	return req.Context()
+}
+
+func (r *Router) putPassage(p *passage) {
+	p.reset()
+	r.passages.Put(p)
 }
 
 // contained runs the pipeline. Should a bug make it panic, the request is
@@ -236,11 +293,12 @@ func (r *Router) Restore(saved Tally) { r.tally.restore(saved) }
 type Stats struct {
 	Requests int64 // requests that are decoded or stored; at most Options.MaxRequests
 	Bytes    int64 // bytes of bodies and records in memory; at most Options.MaxBytes
+	Waiting  int64 // requests that wait for their reply; at most Options.MaxWaiting
 }
 
 // Stats reads what the router holds.
 func (r *Router) Stats() Stats {
-	return Stats{Requests: r.inFlight.Load(), Bytes: r.buffers.out.Load() + r.beacons.out.Load()}
+	return Stats{Requests: r.inFlight.Load(), Bytes: r.buffers.out.Load() + r.beacons.out.Load(), Waiting: r.waiting.Load()}
 }
 
 // Findings returns how many events each privacy detector has found something

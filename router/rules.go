@@ -18,6 +18,7 @@ const (
 	ruleOrigin     event.Rule = "origin"             // the key may not be used by this page
 	ruleBytes      event.Rule = "in_flight_bytes"    // no room for the body
 	ruleRequests   event.Rule = "in_flight_requests" // too many requests are being handled
+	ruleWaiting    event.Rule = "waiting_requests"   // too many requests wait for their reply
 	ruleInternal   event.Rule = "internal"           // a bug; the node's own log says more
 )
 

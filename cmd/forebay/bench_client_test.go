@@ -25,14 +25,22 @@ const (
 // benchRequest is a request of so many events of about 350 bytes, with placeholders
 // for sessions and idempotency keys.
 func benchRequest(key, session string, n int) []byte {
+	return benchPost(key, benchBody(session, n, "Add"))
+}
+
+// benchBody is a batch of so many events, each with a text of its own.
+func benchBody(session string, n int, text string) string {
 	events := make([]string, n)
 	for i := range events {
 		events[i] = fmt.Sprintf(`{"eventType":"click","timestamp":"%s","sessionId":"%s","route":"/products/shoes",`+
 			`"target":{"type":"element","id":"buy-now","selector":"#main > div.card","tagName":"button"},`+
-			`"metadata":{"clientX":512,"clientY":%d,"text":"Add"},"environment":"production","idempotencyKey":"%s"}`,
-			time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), session, 100+i, idPlaceholder)
+			`"metadata":{"clientX":512,"clientY":%d,"text":"%s"},"environment":"production","idempotencyKey":"%s"}`,
+			time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), session, 100+i, text, idPlaceholder)
 	}
-	body := `{"sdk_version":"1.4.2","app_id":"shop","events":[` + strings.Join(events, ",") + `]}`
+	return `{"sdk_version":"1.4.2","app_id":"shop","events":[` + strings.Join(events, ",") + `]}`
+}
+
+func benchPost(key, body string) []byte {
 	return fmt.Appendf(nil, "POST /v1/events HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nX-API-Key: %s\r\nContent-Length: %d\r\n\r\n%s",
 		key, len(body), body)
 }

@@ -161,6 +161,7 @@ func median[T cmp.Ordered](all []T) T {
 // benchServer is one of the two servers.
 type benchServer struct {
 	addr, admin, key string
+	keys             string // its key file
 	cmd              *exec.Cmd
 	clients          benchClients
 	rounds           []benchFigures
@@ -197,8 +198,8 @@ func startBenchNode(b *testing.B, oneCore bool, shippers func(dir string) string
 	}
 	b.Cleanup(func() { os.RemoveAll(dir) })
 	s := &benchServer{addr: nodetest.FreeAddr(b), admin: nodetest.FreeAddr(b)}
-	keys := filepath.Join(dir, "keys.yaml")
-	text, err := exec.Command("forebay", "keys", "create", "--file", keys, "--project", "shop", "--rate", "1000000", "--burst", "1000000").Output()
+	s.keys = filepath.Join(dir, "keys.yaml")
+	text, err := exec.Command("forebay", "keys", "create", "--file", s.keys, "--project", "shop", "--rate", "1000000", "--burst", "1000000").Output()
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -210,7 +211,7 @@ ingest: {listen: %q}
 admin: {listen: %q}
 keys: {source: file, file: {path: %q}}
 shippers: %s
-`, filepath.Join(dir, "data"), s.addr, s.admin, keys, shippers(filepath.Join(dir, "archive"))), 0o600)
+`, filepath.Join(dir, "data"), s.addr, s.admin, s.keys, shippers(filepath.Join(dir, "archive"))), 0o600)
 	if err != nil {
 		b.Fatal(err)
 	}

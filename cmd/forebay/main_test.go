@@ -33,6 +33,7 @@ func TestScripts(t *testing.T) {
 			"startnode": startNodeCmd,
 			"stopnode":  stopNodeCmd,
 			"post":      postCmd,
+			"refused":   refusedCmd,
 			"settled":   settledCmd,
 			"hupnode":   hupNodeCmd,
 			"waitfor":   waitForCmd,

@@ -173,6 +173,37 @@ func postCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// refusedCmd posts N requests with a wrong key, and N whose event is dropped:
+// refused N.
+func refusedCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: refused N")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for range n {
+		for _, key := range []string{ts.Getenv("KEY"), "fbk_SECRETSECRETSECRET"} {
+			ts.Check(postPersonal("http://"+ts.Getenv("INGEST"), key))
+		}
+	}
+}
+
+// postPersonal posts one event that holds personal data.
+func postPersonal(url, key string) error {
+	body := fmt.Sprintf(`{"sdk_version":"2.0.0","app_id":"the shop","events":[{"eventType":"click","timestamp":%q,"sessionId":"s","route":"/",`+
+		`"target":{"type":"page"},"metadata":{"email":"ann@example.com"}}]}`, now())
+	req, err := http.NewRequest(http.MethodPost, url+"/v1/events", strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("X-API-Key", key)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
+}
+
 // settledCmd waits until no running cursor is behind.
 func settledCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {

@@ -50,6 +50,16 @@ func (f DropFilter) takes(d router.Drop) bool {
 	return (f.Project == "" || f.Project == d.Project) && (f.Reason == "" || f.Reason == d.Reason) && !d.Time.Before(f.Since)
 }
 
+// last are the last n of those that are selected.
+func (f DropFilter) last(all []router.Drop, n uint64) (wanted []router.Drop) {
+	for _, d := range all {
+		if f.takes(d) {
+			wanted = append(wanted, d)
+		}
+	}
+	return wanted[max(0, len(wanted)-int(min(n, maxDrops))):]
+}
+
 func (f DropFilter) query() string {
 	q := url.Values{}
 	if f.Project != "" {
@@ -89,13 +99,7 @@ func (a *api) drops(w http.ResponseWriter, r *http.Request, _ httprouter.Params)
 		if err != nil {
 			return err
 		}
-		var wanted []router.Drop
-		for _, d := range drops.Drops(maxDrops) {
-			if filter.takes(d) {
-				wanted = append(wanted, d)
-			}
-		}
-		for _, d := range wanted[max(0, len(wanted)-int(min(limit, maxDrops))):] {
+		for _, d := range filter.last(drops.Drops(maxDrops), limit) {
 			if err := line(d); err != nil {
 				return err
 			}
@@ -104,7 +108,8 @@ func (a *api) drops(w http.ResponseWriter, r *http.Request, _ httprouter.Params)
 	})
 }
 
-// streamDrops sends drops as they happen: ?project=&reason=.
+// streamDrops sends drops as they happen, after the last ones there were:
+// ?project=&reason=&last=, of which none unless told.
 func (a *api) streamDrops(ctx context.Context, r *http.Request, s *stream) error {
 	drops, err := a.dropped()
 	if err != nil {
@@ -114,13 +119,32 @@ func (a *api) streamDrops(ctx context.Context, r *http.Request, s *stream) error
 	if err != nil {
 		return err
 	}
+	last, err := number(r, "last", 0)
+	if err != nil {
+		return err
+	}
 	watched, stop, ok := drops.WatchDrops()
 	if !ok {
 		return refuse(http.StatusServiceUnavailable, "drops are watched by as many operators as can be: end one of their streams")
 	}
 	defer stop()
 	next := uint64(0)
+	if last > 0 {
+		// What happens between the two calls is both among the last ones and watched.
+		past := drops.Drops(maxDrops)
+		for _, d := range filter.last(past, last) {
+			if err := s.write(dropEvent, d); err != nil {
+				return err
+			}
+		}
+		if len(past) > 0 {
+			next = past[len(past)-1].Number + 1
+		}
+	}
 	return follow(ctx, s, dropEvent, watched, func(d router.Drop) bool {
+		if d.Number < next {
+			return false
+		}
 		if next != 0 && d.Number != next {
 			// A connection that fails here fails at the next write, too.
 			_ = s.write(missedEvent, Missed{Drops: d.Number - next})
@@ -135,11 +159,11 @@ func (c *Client) Drops(ctx context.Context, f DropFilter, fn func(router.Drop) e
 	return eachLine(ctx, c, "/admin/v1/drops"+f.query(), fn)
 }
 
-// WatchDrops calls fn for every drop from now on, and missed when some came too
-// fast to be told of, until ctx ends, the node stops or one of them returns an
-// error.
-func (c *Client) WatchDrops(ctx context.Context, f DropFilter, fn func(router.Drop) error, missed func(Missed) error) error {
-	return c.stream(ctx, "/admin/v1/drops/stream"+f.query(), func(name string, data []byte) error {
+// WatchDrops calls fn for the last drops there were and every one from now on,
+// and missed when some came too fast to be told of, until ctx ends, the node
+// stops or one of them returns an error.
+func (c *Client) WatchDrops(ctx context.Context, f DropFilter, last int, fn func(router.Drop) error, missed func(Missed) error) error {
+	return c.stream(ctx, fmt.Sprintf("/admin/v1/drops/stream%s&last=%d", f.query(), last), func(name string, data []byte) error {
 		switch name {
 		case dropEvent:
 			return decodeEvent(data, fn)

@@ -124,15 +124,19 @@ func (a *api) eachEvent(ctx context.Context, from, limit uint64, line func(any) 
 		if err != nil || !ok {
 			return err
 		}
-		err = line(Event{
-			Seq: e.Seq, LogID: e.LogID.String(), ReceivedAt: e.ReceivedAt,
-			Project: e.Project, Session: e.Session, SDKVersion: e.SDKVersion, AppID: e.AppID, Event: e.Raw,
-		})
+		err = line(newEvent(e))
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func newEvent(e shipper.Event) Event {
+	return Event{
+		Seq: e.Seq, LogID: e.LogID.String(), ReceivedAt: e.ReceivedAt,
+		Project: e.Project, Session: e.Session, SDKVersion: e.SDKVersion, AppID: e.AppID, Event: e.Raw,
+	}
 }
 
 func number(r *http.Request, name string, fallback uint64) (uint64, error) {

@@ -98,6 +98,7 @@ func NewHandler(o Options) http.Handler {
 	r.GET("/admin/v1/wal/segments", a.guard(a.segments))
 	r.GET("/admin/v1/wal/verify", a.verify)
 	r.GET("/admin/v1/wal/events", a.events)
+	r.GET("/admin/v1/wal/events/stream", a.streams(a.streamEvents))
 	r.GET("/admin/v1/trace", a.guard(a.trace))
 	r.POST("/admin/v1/config/reload", a.guard(a.reload))
 	r.POST("/admin/v1/drain", a.guard(a.drain))

@@ -69,7 +69,13 @@ func Run(tb testing.TB, c config.Config) *Node {
 // RunBuilt is Run of a program that was built at a certain time.
 func RunBuilt(tb testing.TB, c config.Config, built time.Time) *Node {
 	tb.Helper()
-	n, err := node.Open(c, node.Options{Version: "test", Built: built})
+	return RunWith(tb, c, node.Options{Version: "test", Built: built})
+}
+
+// RunWith is Run with options.
+func RunWith(tb testing.TB, c config.Config, o node.Options) *Node {
+	tb.Helper()
+	n, err := node.Open(c, o)
 	if err != nil {
 		tb.Fatalf("open the node: %v", err)
 	}

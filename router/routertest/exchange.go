@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 )
@@ -37,6 +38,57 @@ func Send(t testing.TB, addr, request string) Exchange {
 	}
 	defer conn.Close()
 	return SendOn(t, conn, request)
+}
+
+// SendAll writes request to a new connection to addr, byte for byte, says that
+// nothing more will come, and returns all that is answered until the connection
+// ends; the values of Date are blanked.
+func SendAll(t testing.TB, addr, request string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.WriteString(conn, request)
+	if err == nil {
+		err = conn.(*net.TCPConn).CloseWrite()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	replies, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatalf("replies to %.200q: %v", request, err)
+	}
+	return date.ReplaceAllString(string(replies), "Date: (blanked)\r")
+}
+
+// SendExpecting is Send of a request whose header asks for leave to send the
+// body: the body is sent once leave is given.
+func SendExpecting(t testing.TB, addr, request string) Exchange {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	end := strings.Index(request, "\r\n\r\n") + 4
+	if _, err := io.WriteString(conn, request[:end]); err != nil {
+		t.Fatal(err)
+	}
+	const leave = "HTTP/1.1 100 Continue\r\n\r\n"
+	given := make([]byte, len(leave))
+	if _, err := io.ReadFull(conn, given); err != nil || string(given) != leave {
+		t.Fatalf("instead of leave to send: %q, %v", given, err)
+	}
+	return SendOn(t, conn, request[end:])
 }
 
 // SendOn is Send on a connection that is there. The connection is used up.

@@ -1,0 +1,156 @@
+package router
+
+import (
+	"context"
+	"math/bits"
+	"math/rand/v2"
+	"sort"
+	"sync/atomic"
+	"time"
+)
+
+// A stored batch is answered when it is on disk, so a refusal that were
+// answered at once could be told from it by the time. Therefore the reply to a
+// refusal is held until the time has passed, since the last byte of its body,
+// that a stored batch of about the same size took a moment ago.
+
+const (
+	// defaultMaxHold bounds how long a reply is held.
+	defaultMaxHold = 2 * time.Second
+	// While nothing has been stored, replies are held for a time between these.
+	firstHoldMin, firstHoldMax = 500 * time.Microsecond, 4 * time.Millisecond
+
+	// keptTimes is how many of the last times are drawn from, of each class.
+	keptTimes = 4096
+	// timesAge is how old a time may be, in ticks, to be drawn; but the newest
+	// fewTimes are drawn whatever their age.
+	timesAge = 10 * time.Second / timesTick
+	fewTimes = 16
+
+	timesTick = 10 * time.Millisecond
+)
+
+// Classes of body sizes: up to 1 KiB, 2 KiB, … 1 MiB, and more.
+const sizeClasses = 12
+
+func sizeClass(wireBytes int) int {
+	return min(bits.Len(uint(max(wireBytes-1, 0)>>10)), sizeClasses-1)
+}
+
+// times are the last times that stored batches of one class took. Adding one
+// takes no lock. The zero times are empty.
+type times struct {
+	count atomic.Uint64 // ever added
+	ring  [keptTimes]atomic.Uint64
+}
+
+// A time in the ring is in nanoseconds, of which 31 bits hold two seconds,
+// behind the tick at which it was added. 33 bits of ticks come round after
+// years.
+const (
+	tookBits = 31
+	tickMask = 1<<(64-tookBits) - 1
+)
+
+func (t *times) add(tick uint64, took time.Duration) {
+	took = min(max(took, 1), 1<<tookBits-1)
+	t.ring[(t.count.Add(1)-1)%keptTimes].Store((tick&tickMask)<<tookBits | uint64(took))
+}
+
+// draw returns one of the recent times, or 0 if there are fewer than least.
+func (t *times) draw(tick uint64, least int) time.Duration {
+	count := t.count.Load()
+	kept := int(min(count, keptTimes))
+	if kept < least {
+		return 0
+	}
+	newest := func(i int) uint64 { return t.ring[(count-1-uint64(i))%keptTimes].Load() }
+	recent := sort.Search(kept, func(i int) bool {
+		return (tick-newest(i)>>tookBits)&tickMask > uint64(timesAge)
+	})
+	recent = max(recent, min(kept, fewTimes))
+	return time.Duration(newest(rand.IntN(recent)) & (1<<tookBits - 1))
+}
+
+// holding evens out the time until replies. Its memory is bounded: 32 KiB for
+// each class that has been in use. All methods are safe for concurrent use.
+type holding struct {
+	began time.Time
+	limit time.Duration // of a hold; below 0 nothing is held
+	alarm *alarm
+	// By class of size, and whether the body was compressed.
+	classes [sizeClasses][2]atomic.Pointer[times]
+}
+
+func newHolding(limit time.Duration) *holding {
+	return &holding{began: time.Now(), limit: limit, alarm: newAlarm()}
+}
+
+func (h *holding) tick(now time.Time) uint64 { return uint64(now.Sub(h.began) / timesTick) }
+
+// span is what the time of a reply depends on: when the body had been read to
+// its end, and of what kind it was.
+type span struct {
+	read    time.Time
+	class   int
+	encoded bool
+}
+
+func index(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// stored notes that the reply to a stored batch is ready.
+func (h *holding) stored(s span) {
+	now := time.Now()
+	class := &h.classes[s.class][index(s.encoded)]
+	t := class.Load()
+	if t == nil {
+		class.CompareAndSwap(nil, new(times))
+		t = class.Load()
+	}
+	t.add(h.tick(now), now.Sub(s.read))
+}
+
+// refused returns when the reply to a refused request may go out: at once if
+// its own time has passed already, or when ctx ends.
+func (h *holding) refused(ctx context.Context, s span) {
+	if h.limit < 0 {
+		return
+	}
+	h.alarm.wait(ctx, s.read.Add(min(h.draw(s), h.limit)))
+}
+
+// draw returns a time for a refused request: one of its own class or, as long
+// as few of that are known, of the nearest class of which enough are.
+func (h *holding) draw(s span) time.Duration {
+	for _, least := range [...]int{fewTimes, 1} {
+		for _, encoded := range [...]bool{s.encoded, !s.encoded} {
+			for distance := range sizeClasses {
+				took := h.drawFrom(span{class: s.class - distance, encoded: encoded}, least)
+				if took == 0 {
+					took = h.drawFrom(span{class: s.class + distance, encoded: encoded}, least)
+				}
+				if took > 0 {
+					return took
+				}
+			}
+		}
+	}
+	return firstHoldMin + rand.N(firstHoldMax-firstHoldMin)
+}
+
+// drawFrom returns a time of one class, or 0 if fewer than least are known.
+func (h *holding) drawFrom(s span, least int) time.Duration {
+	if s.class < 0 || s.class >= sizeClasses {
+		return 0
+	}
+	t := h.classes[s.class][index(s.encoded)].Load()
+	if t == nil {
+		return 0
+	}
+	return t.draw(h.tick(time.Now()), least)
+}
