@@ -32,6 +32,7 @@ func TestScripts(t *testing.T) {
 			"startnode": startNodeCmd,
 			"stopnode":  stopNodeCmd,
 			"post":      postCmd,
+			"postfile":  postFileCmd,
 			"settled":   settledCmd,
 			"hupnode":   hupNodeCmd,
 			"waitfor":   waitForCmd,

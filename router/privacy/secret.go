@@ -8,14 +8,15 @@ const minTokenBytes = 16
 
 // hasJWT looks for a JSON web token: two parts of base64 that each start like a
 // JSON object, and then a signature.
-func hasJWT(text []byte) bool {
+func (f *finder) hasJWT(text []byte) bool {
+	f.steps += len(text)
 	for at := 0; ; {
 		i := bytes.Index(text[at:], []byte("eyJ"))
 		if i < 0 {
 			return false
 		}
 		at += i
-		if (at == 0 || !isBase64(text[at-1])) && isJWT(text[at:]) {
+		if (at == 0 || !isBase64(text[at-1])) && f.isJWT(text[at:]) {
 			return true
 		}
 		at++
@@ -23,9 +24,10 @@ func hasJWT(text []byte) bool {
 }
 
 // hasBearer looks for "Bearer" and a token with digits.
-func hasBearer(text []byte) bool {
+func (f *finder) hasBearer(text []byte) bool {
+	f.steps += len(text)
 	for i := 0; i+minTokenBytes <= len(text); i++ {
-		if text[i]|0x20 == 'b' && (i == 0 || !isAlnum(text[i-1])) && isBearer(text[i:]) {
+		if text[i]|0x20 == 'b' && (i == 0 || !isAlnum(text[i-1])) && f.isBearer(text[i:]) {
 			return true
 		}
 	}
@@ -37,16 +39,18 @@ func isBase64(c byte) bool { return isAlnum(c) || c == '-' || c == '_' }
 
 // isJWT reports whether text starts with a JSON web token. "eyJ" is how the
 // base64 of {" starts.
-func isJWT(text []byte) bool {
+func (f *finder) isJWT(text []byte) bool {
 	if !bytes.HasPrefix(text, []byte("eyJ")) {
 		return false
 	}
 	header := base64Run(text)
+	f.steps += header
 	if header < minTokenBytes || header == len(text) || text[header] != '.' {
 		return false
 	}
 	text = text[header+1:]
 	claims := base64Run(text)
+	f.steps += claims
 	return bytes.HasPrefix(text, []byte("eyJ")) && claims < len(text) && text[claims] == '.'
 }
 
@@ -59,12 +63,10 @@ func base64Run(text []byte) int {
 }
 
 // isBearer reports whether text starts with "bearer", in any case, and a token.
-func isBearer(text []byte) bool {
+func (f *finder) isBearer(text []byte) bool {
 	const word = "bearer"
-	for i := range len(word) {
-		if text[i]|0x20 != word[i] {
-			return false
-		}
+	if !startsWith(text, word) {
+		return false
 	}
 	at := len(word)
 	for at < len(text) && (text[at] == ' ' || text[at] == ':' || text[at] == '\t') {
@@ -83,21 +85,48 @@ func isBearer(text []byte) bool {
 			digits++
 		}
 	}
+	f.steps += at + n
 	return n >= minTokenBytes && digits > 0
 }
 
-// hasPrivateKey looks for the first line of a private key in PEM.
-func hasPrivateKey(text []byte) bool {
-	const longestKind = 32 // such as "ENCRYPTED" or "OPENSSH"
-	begin, end := []byte("-----BEGIN "), []byte("PRIVATE KEY")
-	for {
-		i := bytes.Index(text, begin)
-		if i < 0 {
+// hasPrivateKey looks for the first line of a private key in PEM, in any case.
+func (f *finder) hasPrivateKey(text []byte) bool {
+	const (
+		begin, end  = "begin ", "private key"
+		dashes      = 5
+		longestKind = 32 // such as "ENCRYPTED" or "OPENSSH"
+	)
+	f.steps += len(text)
+	hyphens := 0 // right before i
+	for i := range text {
+		if text[i] == '-' {
+			hyphens++
+			continue
+		}
+		if hyphens >= dashes && startsWith(text[i:], begin) {
+			kind := text[i+len(begin):]
+			f.steps += longestKind
+			for k := 0; k <= longestKind && k < len(kind); k++ {
+				if startsWith(kind[k:], end) {
+					return true
+				}
+			}
+		}
+		hyphens = 0
+	}
+	return false
+}
+
+// startsWith reports whether text starts with word, which is in lower case, in
+// any case.
+func startsWith(text []byte, word string) bool {
+	if len(text) < len(word) {
+		return false
+	}
+	for i := range len(word) {
+		if c := text[i]; c != word[i] && (c|0x20 != word[i] || !isLetter(c)) {
 			return false
 		}
-		text = text[i+len(begin):]
-		if bytes.Contains(text[:min(len(text), longestKind+len(end))], end) {
-			return true
-		}
 	}
+	return true
 }
