@@ -17,17 +17,22 @@ var cardGroups = [][]int{{4, 4, 4, 4}, {4, 4, 4, 4, 3}, {4, 6, 5}, {4, 6, 4}, {4
 // length must be an issuer's, and its last digit must be the right check digit.
 func (f *finder) hasCard(text []byte) bool {
 	f.steps += len(text)
-	for i := 0; i < len(text); {
-		if !isDigit(text[i]) {
-			i++
+	for i := 0; i+minCardDigits <= len(text); {
+		if !isDigit(text[i+3]) {
+			i += 4 // none of these is the first of four digits
 			continue
 		}
-		if (i == 0 || startsNumber(text[i-1])) && f.cardAt(text[i:]) {
+		start, end := i+3, i+4
+		for start > i && isDigit(text[start-1]) {
+			start--
+		}
+		for end < len(text) && isDigit(text[end]) {
+			end++
+		}
+		if (start == 0 || startsNumber(text[start-1])) && f.cardAt(text[start:]) {
 			return true
 		}
-		for i < len(text) && isDigit(text[i]) {
-			i++
-		}
+		i = end + 1
 	}
 	return false
 }

@@ -1,6 +1,7 @@
 package privacy
 
 import (
+	"bytes"
 	"unicode"
 	"unicode/utf8"
 )
@@ -152,6 +153,10 @@ const minApart = 6
 // between two of them goes, more become one. It returns nil if there are none.
 func (f *finder) join(text []byte) (joined []byte) {
 	f.steps += len(text)
+	if !hasLoneCharacter(text) {
+		return nil
+	}
+	f.steps += len(text)
 	done := 0 // text up to here is in joined
 	for i := 0; i < len(text); {
 		if text[i] == ' ' {
@@ -177,6 +182,20 @@ func (f *finder) join(text []byte) (joined []byte) {
 		return nil
 	}
 	return append(joined, text[done:]...)
+}
+
+// hasLoneCharacter reports whether a character stands between two spaces.
+func hasLoneCharacter(text []byte) bool {
+	for i := 0; i+2 < len(text); i++ {
+		n := bytes.IndexByte(text[i:], ' ')
+		if n < 0 {
+			return false
+		}
+		if i += n; i+2 < len(text) && text[i+1] != ' ' && text[i+2] == ' ' {
+			return true
+		}
+	}
+	return false
 }
 
 // apart returns where the characters that stand apart at the start of text end,

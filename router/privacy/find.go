@@ -52,6 +52,9 @@ func (f *finder) unmask(text []byte, s signs) (found Set) {
 
 // detect runs the detectors that the signs do not rule out.
 func (f *finder) detect(text []byte, s signs) (found Set) {
+	if f.isKey {
+		f.steps += len(text)
+	}
 	if f.isKey && f.denied.has(text) || s.has(signQuery) && f.hasDeniedParameter(text) {
 		found = found.With(DeniedKey)
 	}

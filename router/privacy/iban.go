@@ -27,10 +27,18 @@ const ibanDigits = "AE AT BA BE CR CZ DE DK EE EG ES FI FO GL HR HU IL IS LT LY 
 // remainder. Single spaces or hyphens may stand between groups of four.
 func (f *finder) hasIBAN(text []byte) bool {
 	f.steps += len(text)
-	for i := 0; i+minIBAN <= len(text); i++ {
-		if isLetter(text[i]) && isLetter(text[i+1]) && isDigit(text[i+2]) &&
-			(i == 0 || startsNumber(text[i-1])) && f.ibanAt(text[i:]) {
-			return true
+	for i := 0; i+minIBAN <= len(text); {
+		switch c := text[i+3]; { // a digit, if a number starts at i
+		case isDigit(c):
+			if isDigit(text[i+2]) && isLetter(text[i+1]) && isLetter(text[i]) &&
+				(i == 0 || startsNumber(text[i-1])) && f.ibanAt(text[i:]) {
+				return true
+			}
+			i++
+		case isLetter(c):
+			i += 2 // c may be the second letter
+		default:
+			i += 4
 		}
 	}
 	return false

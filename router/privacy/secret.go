@@ -26,9 +26,22 @@ func (f *finder) hasJWT(text []byte) bool {
 // hasBearer looks for "Bearer" and a token with digits.
 func (f *finder) hasBearer(text []byte) bool {
 	f.steps += len(text)
-	for i := 0; i+minTokenBytes <= len(text); i++ {
-		if text[i]|0x20 == 'b' && (i == 0 || !isAlnum(text[i-1])) && f.isBearer(text[i:]) {
-			return true
+	for i := 0; i+minTokenBytes <= len(text); {
+		// How far the word can be moved on follows from the byte under its end.
+		switch text[i+5] | 0x20 {
+		case 'r':
+			if (i == 0 || !isAlnum(text[i-1])) && f.isBearer(text[i:]) {
+				return true
+			}
+			i += 2
+		case 'e':
+			i++
+		case 'a':
+			i += 3
+		case 'b':
+			i += 5
+		default:
+			i += 6
 		}
 	}
 	return false
@@ -92,29 +105,31 @@ func (f *finder) isBearer(text []byte) bool {
 // hasPrivateKey looks for the first line of a private key in PEM, in any case.
 func (f *finder) hasPrivateKey(text []byte) bool {
 	const (
+		dashes      = "-----"
 		begin, end  = "begin ", "private key"
-		dashes      = 5
 		longestKind = 32 // such as "ENCRYPTED" or "OPENSSH"
 	)
 	f.steps += len(text)
-	hyphens := 0 // right before i
-	for i := range text {
-		if text[i] == '-' {
-			hyphens++
+	for {
+		i := bytes.Index(text, []byte(dashes))
+		if i < 0 {
+			return false
+		}
+		for i < len(text) && text[i] == '-' {
+			i++
+		}
+		text = text[i:]
+		if !startsWith(text, begin) {
 			continue
 		}
-		if hyphens >= dashes && startsWith(text[i:], begin) {
-			kind := text[i+len(begin):]
-			f.steps += longestKind
-			for k := 0; k <= longestKind && k < len(kind); k++ {
-				if startsWith(kind[k:], end) {
-					return true
-				}
+		kind := text[len(begin):]
+		f.steps += longestKind
+		for k := 0; k <= longestKind && k < len(kind); k++ {
+			if startsWith(kind[k:], end) {
+				return true
 			}
 		}
-		hyphens = 0
 	}
-	return false
 }
 
 // startsWith reports whether text starts with word, which is in lower case, in

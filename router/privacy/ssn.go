@@ -10,10 +10,15 @@ const ssnDigits = 9
 // are never given out do not count.
 func (f *finder) hasSSN(text []byte) bool {
 	f.steps += len(text)
-	for i := 0; i+ssnDigits+2 <= len(text); i++ {
+	for i := 0; i+ssnDigits+2 <= len(text); {
+		if !isDigit(text[i+2]) {
+			i += 3 // none of these is the first of three digits
+			continue
+		}
 		if isDigit(text[i]) && (i == 0 || startsNumber(text[i-1])) && f.ssnAt(text, i) {
 			return true
 		}
+		i++
 	}
 	return false
 }
