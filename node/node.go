@@ -296,7 +296,7 @@ func (n *Node) noteDurable(ctx context.Context) {
 // handler is the admin API of this node.
 func (n *Node) handler(token string) http.Handler {
 	return admin.NewHandler(admin.Options{
-		Node: n, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors, Replays: n.replays,
+		Node: n, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors, Replays: n.replays, Privacy: n.privacyChecker,
 		Metrics: n.metrics.handler(), Token: token, Drops: n.router, Lines: n.tail, Reload: n.Reload, Nodes: func() []string { return n.config().Admin.Nodes }, Stopping: n.stopping, Logger: n.logger,
 	})
 }

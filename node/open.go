@@ -195,21 +195,46 @@ func routerSettings(cfg config.Config) (s router.Settings, err error) {
 	if s.TrustedProxies, err = prefixes(cfg.Ingest.TrustedProxies); err != nil {
 		return s, err
 	}
-	checked, err := cfg.Privacy.Options()
-	if err != nil {
-		return s, err
-	}
-	if s.Privacy, err = privacy.New(checked); err != nil {
+	if s.Privacy, err = newChecker(cfg.Privacy); err != nil {
 		return s, err
 	}
 	l := cfg.Limits
 	s.WireBytes = int(l.WireBytes)
-	s.Limits = event.DefaultLimits()
-	s.Limits.BatchEvents, s.Limits.BatchBytes, s.Limits.EventBytes = l.BatchEvents, int(l.BatchBytes), int(l.EventBytes)
-	s.Limits.StringBytes, s.Limits.SessionBytes, s.Limits.Depth = int(l.StringBytes), int(l.SessionBytes), l.Depth
-	s.Limits.MaxAhead, s.Limits.MaxAge = l.TimestampAhead, l.TimestampAge
-	s.Limits.EventTypes = cfg.Ingest.EventTypes
+	s.Limits = eventLimits(cfg)
 	return s, nil
+}
+
+// eventLimits are the limits that the configuration sets for events.
+func eventLimits(c config.Config) event.Limits {
+	l := c.Limits
+	limits := event.DefaultLimits()
+	limits.BatchEvents, limits.BatchBytes, limits.EventBytes = l.BatchEvents, int(l.BatchBytes), int(l.EventBytes)
+	limits.StringBytes, limits.SessionBytes, limits.Depth = int(l.StringBytes), int(l.SessionBytes), l.Depth
+	limits.MaxAhead, limits.MaxAge = l.TimestampAhead, l.TimestampAge
+	limits.EventTypes = c.Ingest.EventTypes
+	return limits
+}
+
+func newChecker(c config.Privacy) (*privacy.Checker, error) {
+	o, err := c.Options()
+	if err != nil {
+		return nil, err
+	}
+	return privacy.New(o)
+}
+
+// privacyChecker judges by the rules that hold now.
+func (n *Node) privacyChecker() (*privacy.Checker, error) { return newChecker(n.config().Privacy) }
+
+// NewInspector makes an inspector of events by the rules and limits of a
+// configuration that passed Validate, and returns the checker that it stands on.
+func NewInspector(c config.Config) (*router.Inspector, *privacy.Checker, error) {
+	checker, err := newChecker(c.Privacy)
+	if err != nil {
+		return nil, nil, err
+	}
+	inspector, err := router.NewInspector(eventLimits(c), checker)
+	return inspector, checker, err
 }
 
 // setAsideParked lets sessions that fail no longer hold the log back: their

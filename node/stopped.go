@@ -37,7 +37,7 @@ func OpenStopped(cfg config.Config, version string) (_ *Stopped, err error) {
 // Handler is the admin API over the stopped node.
 func (s *Stopped) Handler() http.Handler {
 	n := s.node
-	return admin.NewHandler(admin.Options{Node: s, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors, Replays: n.replays})
+	return admin.NewHandler(admin.Options{Node: s, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors, Replays: n.replays, Privacy: n.privacyChecker})
 }
 
 // Close gives up the data directory.

@@ -15,6 +15,8 @@ import (
 
 	"forebay/router"
 	"forebay/router/auth"
+	"forebay/router/event"
+	"forebay/router/privacy"
 	"forebay/router/ratelimit"
 	"forebay/router/routertest"
 	"forebay/wal"
@@ -29,12 +31,17 @@ const (
 // benchRequest is a request of ten events of about 350 bytes, with placeholders
 // for sessions and idempotency keys.
 func benchRequest(key string) []byte {
+	return benchRequestOf(key, "/products/shoes", `"clientX":512,"clientY":100,"text":"Add"`)
+}
+
+// benchRequestOf is one whose events have this route and metadata.
+func benchRequestOf(key, route, metadata string) []byte {
 	events := make([]string, benchEvents)
 	for i := range events {
-		events[i] = fmt.Sprintf(`{"eventType":"click","timestamp":"%s","sessionId":"%s","route":"/products/shoes",`+
+		events[i] = fmt.Sprintf(`{"eventType":"click","timestamp":"%s","sessionId":"%s","route":"%s",`+
 			`"target":{"type":"element","id":"buy-now","selector":"#main > div.card","tagName":"button"},`+
-			`"metadata":{"clientX":512,"clientY":%d,"text":"Add"},"environment":"production","idempotencyKey":"%s"}`,
-			time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), idPlaceholder, 100+i, idPlaceholder)
+			`"metadata":{%s},"environment":"production","idempotencyKey":"%s"}`,
+			time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), idPlaceholder, route, metadata, idPlaceholder)
 	}
 	body := `{"sdk_version":"1.4.2","app_id":"shop","events":[` + strings.Join(events, ",") + `]}`
 	return []byte(routertest.Post("/v1/events", body, "Content-Type: application/json", "X-API-Key: "+key))
@@ -98,30 +105,123 @@ func (d discard) WriteHeader(int)             {}
 // shows drops to operators keeps them). The log copies the record into the
 // buffer of its group and allocates nothing for it.
 func BenchmarkPipeline(b *testing.B) {
+	p := newBenchPipeline(b, benchRequest)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(p.body())))
+	cpu := benchmark.CPUTime(b)
+	for b.Loop() {
+		p.pass()
+	}
+	b.ReportMetric(float64(benchmark.CPUTime(b)-cpu)/float64(b.N), "cpu-ns/op")
+	if got := p.door.Router.Tally().Events.Accepted; got != uint64(benchEvents*b.N) {
+		b.Errorf("accepted %d of %d events", got, benchEvents*b.N)
+	}
+}
+
+// benchPipeline sends requests that differ through a router without net/http
+// and the log.
+type benchPipeline struct {
+	door   *routertest.Door
+	client *benchClient
+	req    *http.Request
+	start  int // of the body in the client's request
+	reader *bytes.Reader
+}
+
+func newBenchPipeline(b *testing.B, request func(key string) []byte) *benchPipeline {
 	door := routertest.Open(b, func(o *router.Options) {
 		o.Log = &memoryLog{}
 		o.Limiter = ratelimit.New(ratelimit.Options{RequestsPerSecond: 1_000_000, Burst: 10_000_000})
 	})
-	client := &benchClient{random: rand.New(rand.NewPCG(1, 2))}
-	client.take(benchRequest(door.AddKey(auth.Key{})))
-	req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(client.request)))
+	p := &benchPipeline{door: door, client: &benchClient{random: rand.New(rand.NewPCG(1, 2))}, reader: bytes.NewReader(nil)}
+	p.client.take(request(door.AddKey(auth.Key{})))
+	var err error
+	if p.req, err = http.ReadRequest(bufio.NewReader(bytes.NewReader(p.client.request))); err != nil {
+		b.Fatal(err)
+	}
+	p.start = bytes.Index(p.client.request, []byte("\r\n\r\n")) + 4
+	p.req.RemoteAddr = "127.0.0.1:1"
+	p.req.Body = io.NopCloser(p.reader)
+	return p
+}
+
+func (p *benchPipeline) body() []byte { return p.client.request[p.start:] }
+
+// pass sends one request.
+func (p *benchPipeline) pass() {
+	p.client.renew()
+	p.reader.Reset(p.body())
+	p.door.Router.ServeHTTP(discard{http.Header{}}, p.req)
+}
+
+// maxPrivacyShare is how much of the pipeline's CPU time the look for personal
+// data may take.
+const maxPrivacyShare = 0.40
+
+// BenchmarkPrivacyShare measures what part of the pipeline's CPU time the look
+// for personal data takes: of the front door's request, and of one with long
+// texts and disguises.
+func BenchmarkPrivacyShare(b *testing.B) {
+	requests := []struct {
+		name    string
+		request func(key string) []byte
+		most    float64 // 0: only reported
+	}{
+		{"clicks", benchRequest, maxPrivacyShare},
+		{"errors", func(key string) []byte {
+			return benchRequestOf(key, "/search?q=red%20shoes%2C+size+42&from=%2Fhome%3Fa%3Db", `"message":"TypeError: Cannot read properties of undefined (reading 'map')",`+
+				`"stack":"`+strings.Repeat(`    at Object.onClick (https://shop.example/assets/index-4f3a2b1c.js:1:23456)\n`, 8)+`","title":"Größe 42 wählen – Schuhe"`)
+		}, 0},
+	}
+	for _, r := range requests {
+		b.Run(r.name, func(b *testing.B) {
+			p := newBenchPipeline(b, r.request)
+			b.SetBytes(int64(len(p.body())))
+			cpu := benchmark.CPUTime(b)
+			for b.Loop() {
+				p.pass()
+			}
+			whole := float64(benchmark.CPUTime(b)-cpu) / float64(b.N)
+			look := privacyTime(b, p.body(), b.N)
+			b.ReportMetric(whole, "cpu-ns/op")
+			b.ReportMetric(look, "privacy-cpu-ns/op")
+			b.ReportMetric(100*look/whole, "privacy-%")
+			if b.N > 1000 && r.most > 0 && look/whole > r.most {
+				b.Errorf("the look for personal data takes %.0f %% of the pipeline's CPU time, over %.0f %%", 100*look/whole, 100*r.most)
+			}
+		})
+	}
+}
+
+// privacyTime is the CPU time in nanoseconds that looking at a body takes, on
+// average of n times.
+func privacyTime(b *testing.B, body []byte, n int) float64 {
+	decoder, err := event.NewDecoder(event.Limits{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	start := bytes.Index(client.request, []byte("\r\n\r\n")) + 4
-	req.RemoteAddr = "127.0.0.1:1"
-	body := bytes.NewReader(nil)
-	req.Body = io.NopCloser(body)
-	b.ReportAllocs()
-	b.SetBytes(int64(len(client.request) - start))
+	checker, err := privacy.New(privacy.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	batch, refusal := decoder.Decode(body, event.Envelope, time.Time{})
+	if refusal.Refused() {
+		b.Fatal(refusal)
+	}
+	var found privacy.Set
 	cpu := benchmark.CPUTime(b)
-	for b.Loop() {
-		client.renew()
-		body.Reset(client.request[start:])
-		door.Router.ServeHTTP(discard{http.Header{}}, req)
+	for range n {
+		found |= checker.Find(batch.AppID, false) | checker.Find(batch.SDKVersion, false)
+		for i := range batch.Events {
+			batch.Texts(&batch.Events[i], func(t event.Text) bool {
+				found |= checker.Find(t.Value, t.IsKey)
+				return true
+			})
+		}
 	}
-	b.ReportMetric(float64(benchmark.CPUTime(b)-cpu)/float64(b.N), "cpu-ns/op")
-	if got := door.Router.Tally().Events.Accepted; got != uint64(benchEvents*b.N) {
-		b.Errorf("accepted %d of %d events", got, benchEvents*b.N)
+	took := benchmark.CPUTime(b) - cpu
+	if found != 0 {
+		b.Fatalf("found %b", found)
 	}
+	return float64(took) / float64(n)
 }

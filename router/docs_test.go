@@ -63,6 +63,22 @@ func TestWireIsDescribed(t *testing.T) {
 	}
 }
 
+// The table of WIRE.md has a row for every detector, in their order, and no other.
+func TestDetectorsAreDescribed(t *testing.T) {
+	_, section, _ := strings.Cut(readFile(t, "WIRE.md"), "## Personal data")
+	_, table, _ := strings.Cut(section, "|---|---|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := strings.Split(table, "\n")
+	for d := range privacy.DetectorCount {
+		if int(d) >= len(rows) || !strings.HasPrefix(rows[d], "| `"+d.String()+"` |") || strings.Count(rows[d], " | ") != 3 {
+			t.Errorf("row %d of the table is not about %s: what it catches, its evidence, what it lets through", d, d)
+		}
+	}
+	if len(rows) != int(privacy.DetectorCount) {
+		t.Errorf("the table has %d rows for %d detectors", len(rows), privacy.DetectorCount)
+	}
+}
+
 // The defaults are those that WIRE.md states.
 func TestWireLimits(t *testing.T) {
 	l := event.DefaultLimits()

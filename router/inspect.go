@@ -81,13 +81,17 @@ func inspectEvent(checker *privacy.Checker, batch *event.Batch, e *event.Event, 
 		if here &= drops; here == 0 {
 			return true
 		}
-		// A denied key is one of a list, so it can be named; another key in
-		// which something was found cannot.
-		hide := !here.Has(privacy.DeniedKey)
-		*refusal = event.Refusal{Reason: event.Privacy, Field: batch.Path(t, hide), Rule: rule(here)}
+		*refusal = event.Refusal{Reason: event.Privacy, Field: place(batch, t, here), Rule: rule(here)}
 		return false
 	})
 	return found
+}
+
+// place names where a text stands in which something was found. A denied key is
+// one of a list, so it can be named; another key in which something was found
+// cannot.
+func place(batch *event.Batch, t event.Text, found privacy.Set) string {
+	return batch.Path(t, !found.Has(privacy.DeniedKey))
 }
 
 // rule names the first detector of a set.

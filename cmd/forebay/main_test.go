@@ -34,6 +34,7 @@ func TestScripts(t *testing.T) {
 			"stopnode":  stopNodeCmd,
 			"post":      postCmd,
 			"refused":   refusedCmd,
+			"postfile":  postFileCmd,
 			"settled":   settledCmd,
 			"hupnode":   hupNodeCmd,
 			"waitfor":   waitForCmd,

@@ -158,17 +158,7 @@ func postCmd(ts *testscript.TestScript, neg bool, args []string) {
 	g := sample.New(uint64(time.Now().UnixNano()), 5)
 	for i := 0; n > 0; i++ {
 		size := min(n, 10)
-		req, err := http.NewRequest(http.MethodPost, "http://"+ts.Getenv("INGEST")+"/v1/events", bytes.NewReader(g.Batch(i%5, size).Body))
-		ts.Check(err)
-		req.Header.Set("X-API-Key", ts.Getenv("KEY"))
-		res, err := http.DefaultClient.Do(req)
-		ts.Check(err)
-		text, err := io.ReadAll(res.Body)
-		ts.Check(err)
-		ts.Check(res.Body.Close())
-		if res.StatusCode != want {
-			ts.Fatalf("post: %s: %s", res.Status, text)
-		}
+		postBody(ts, "/v1/events", g.Batch(i%5, size).Body, want)
 		n -= size
 	}
 }
@@ -202,6 +192,28 @@ func postPersonal(url, key string) error {
 		return err
 	}
 	return res.Body.Close()
+}
+
+// postFileCmd posts one event: postfile FILE.
+func postFileCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: postfile FILE")
+	}
+	postBody(ts, "/v1/event", []byte(ts.ReadFile(args[0])), http.StatusOK)
+}
+
+func postBody(ts *testscript.TestScript, path string, body []byte, want int) {
+	req, err := http.NewRequest(http.MethodPost, "http://"+ts.Getenv("INGEST")+path, bytes.NewReader(body))
+	ts.Check(err)
+	req.Header.Set("X-API-Key", ts.Getenv("KEY"))
+	res, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	text, err := io.ReadAll(res.Body)
+	ts.Check(err)
+	ts.Check(res.Body.Close())
+	if res.StatusCode != want {
+		ts.Fatalf("post: %s: %s", res.Status, text)
+	}
 }
 
 // settledCmd waits until no running cursor is behind.

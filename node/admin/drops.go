@@ -38,12 +38,21 @@ type DropFilter struct {
 func newDropFilter(r *http.Request) (f DropFilter, err error) {
 	q := r.URL.Query()
 	f = DropFilter{Project: q.Get("project"), Reason: q.Get("reason")}
-	if text := q.Get("since"); text != "" {
-		if f.Since, err = time.Parse(time.RFC3339, text); err != nil {
-			return f, refuse(http.StatusBadRequest, "since=%q is not a time like 2026-11-23T10:00:00Z", text)
-		}
+	f.Since, err = sinceParam(r)
+	return f, err
+}
+
+// sinceParam reads ?since=TIME; a zero time if there is none.
+func sinceParam(r *http.Request) (time.Time, error) {
+	text := r.URL.Query().Get("since")
+	if text == "" {
+		return time.Time{}, nil
 	}
-	return f, nil
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, refuse(http.StatusBadRequest, "since=%q is not a time like 2026-11-23T10:00:00Z", text)
+	}
+	return t, nil
 }
 
 func (f DropFilter) takes(d router.Drop) bool {

@@ -38,13 +38,9 @@ type CursorSample struct {
 // history answers with the points after ?since, or all.
 func (a *api) history(r *http.Request, _ httprouter.Params) (any, error) {
 	h := a.Node.History()
-	text := r.URL.Query().Get("since")
-	if text == "" {
-		return h, nil
-	}
-	since, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return nil, refuse(http.StatusBadRequest, "since=%q is not a time like 2026-11-23T10:00:00Z", text)
+	since, err := sinceParam(r)
+	if err != nil || since.IsZero() {
+		return h, err
 	}
 	for len(h.Points) > 0 && !h.Points[0].At.After(since) {
 		h.Points = h.Points[1:]

@@ -43,7 +43,7 @@ var roots = map[string]any{
 	"Command": Command{}, "DeadLetter": shipper.DeadLetter{}, "DeadRequest": DeadRequest{}, "DeadReply": DeadReply{}, "TrailEntry": shipper.TrailEntry{},
 	"ReloadReply": ReloadReply{}, "SegmentInfo": wal.SegmentInfo{}, "Report": wal.Report{}, "VerifyProgress": VerifyProgress{}, "Event": Event{},
 	"Replay": shipper.Replay{}, "ReplayReply": ReplayReply{}, "ReplayRequest": ReplayRequest{}, "DrainRequest": DrainRequest{},
-	"Trace": Trace{}, "NodeStatus": NodeStatus{}, "Drop": router.Drop{}, "Missed": Missed{}, "Range": shipper.Range{}, "GapRange": header.Range{},
+	"Trace": Trace{}, "PrivacyReport": PrivacyReport{}, "NodeStatus": NodeStatus{}, "Drop": router.Drop{}, "Missed": Missed{}, "Range": shipper.Range{}, "GapRange": header.Range{},
 }
 
 // TestOpenAPI holds openapi.yaml to the handlers: the same routes in both, and

@@ -15,6 +15,7 @@ import (
 	"github.com/julienschmidt/httprouter"
 
 	"forebay/router"
+	"forebay/router/privacy"
 	"forebay/shipper"
 	"forebay/wal"
 )
@@ -42,6 +43,7 @@ type Options struct {
 	LogDir   string
 	Cursors  *shipper.Cursors
 	Replays  *shipper.Replays
+	Privacy  func() (*privacy.Checker, error)   // by the rules that hold now
 	Metrics  http.Handler                       // nil: no /metrics
 	Token    string                             // empty: only for loopback and Unix sockets
 	Drops    Drops                              // nil: the node is stopped
@@ -63,7 +65,7 @@ func NewHandler(o Options) http.Handler {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &api{Options: o, places: make(chan struct{}, maxStreams)}
+	a := &api{Options: o, places: make(chan struct{}, maxStreams), inspecting: make(chan struct{}, 1)}
 	r := httprouter.New()
 	r.GET("/", a.console)
 	r.GET("/console/:file", a.console)
@@ -102,6 +104,7 @@ func NewHandler(o Options) http.Handler {
 	r.GET("/admin/v1/trace", a.guard(a.trace))
 	r.POST("/admin/v1/config/reload", a.guard(a.reload))
 	r.POST("/admin/v1/drain", a.guard(a.drain))
+	r.GET("/admin/v1/privacy/report", a.guard(a.privacyReport))
 	r.GET("/admin/v1/drops", a.drops)
 	r.GET("/admin/v1/drops/stream", a.streams(a.streamDrops))
 	r.NotFound = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -112,8 +115,9 @@ func NewHandler(o Options) http.Handler {
 
 type api struct {
 	Options
-	places chan struct{} // of streams
-	others fleet
+	places     chan struct{} // of streams
+	inspecting chan struct{} // one part of a privacy report is being made
+	others     fleet
 }
 
 // handler answers one request with a value to be encoded, or an error.

@@ -5,19 +5,53 @@ import "bytes"
 // hasEmail looks for an address: a local part, "@", and a domain of two or more
 // labels that ends in a word. What has the form but is something else is let
 // through: file names (icon@2x.png), versions (react@18.2.0-next.beta) and
-// words after a bare "@" (@media, @angular/core).
-func hasEmail(text []byte) bool {
+// words after a bare "@" (@media, @angular/core). Spaces may stand around "@"
+// if they stand around every full stop of the domain, too.
+func (f *finder) hasEmail(text []byte) bool {
+	f.steps += len(text)
 	for from := 0; ; {
 		i := bytes.IndexByte(text[from:], '@')
 		if i < 0 {
 			return false
 		}
 		at := from + i
-		if at > 0 && isLocal(text[at-1]) && text[at-1] != '.' && isMailDomain(text[at+1:]) {
-			return true
-		}
 		from = at + 1
+		switch {
+		case at == 0:
+		case isLocal(text[at-1]):
+			if text[at-1] != '.' && f.isMailDomain(text[at+1:]) {
+				return true
+			}
+		case at > 1 && text[at-1] == ' ' && isLocal(text[at-2]):
+			if f.isApartDomain(text[at+1:]) {
+				return true
+			}
+		}
 	}
+}
+
+// isApartDomain reports whether text starts with " example . com".
+func (f *finder) isApartDomain(text []byte) bool {
+	const point = " . "
+	if len(text) == 0 || text[0] != ' ' {
+		return false
+	}
+	text = text[:min(len(text), maxDomain)]
+	var memory [maxDomain]byte
+	domain := memory[:0]
+	for text = text[1:]; ; text = text[len(point):] {
+		n := 0
+		for n < len(text) && (isAlnum(text[n]) || text[n] == '-' || text[n] >= 0x80) {
+			n++
+		}
+		domain = append(domain, text[:n]...)
+		if text = text[n:]; n == 0 || !bytes.HasPrefix(text, []byte(point)) {
+			break
+		}
+		domain = append(domain, '.')
+	}
+	f.steps += len(domain)
+	return f.isMailDomain(domain)
 }
 
 // isLocal reports whether c may stand in front of "@".
@@ -29,7 +63,7 @@ func isLocal(c byte) bool {
 const maxDomain = 253
 
 // isMailDomain reports whether text starts with the domain of an address.
-func isMailDomain(text []byte) bool {
+func (f *finder) isMailDomain(text []byte) bool {
 	text = text[:min(len(text), maxDomain)]
 	labels, start, end := 0, 0, 0
 	var last, first []byte
@@ -50,6 +84,7 @@ func isMailDomain(text []byte) bool {
 		}
 		start = i + 1
 	}
+	f.steps += end
 	return labels >= 2 && end > 0 && isTopLevel(last) && !isVersion(text[:end], first)
 }
 
@@ -76,7 +111,8 @@ func isTopLevel(label []byte) bool {
 	}
 	switch string(lower[:len(label)]) {
 	case "js", "mjs", "cjs", "ts", "tsx", "jsx", "css", "scss", "less", "json", "map", "html", "htm", "vue", "php", "xml",
-		"png", "jpg", "jpeg", "gif", "svg", "webp", "avif", "bmp", "ico", "woff", "ttf", "otf", "eot", "pdf", "wasm", "tgz":
+		"png", "jpg", "jpeg", "gif", "svg", "webp", "avif", "bmp", "ico", "woff", "ttf", "otf", "eot", "pdf", "wasm", "tgz",
+		"webm", "txt", "csv", "yml", "yaml":
 		return false
 	}
 	return true

@@ -1,5 +1,7 @@
 package privacy
 
+import "strings"
+
 const (
 	minIBAN = 15
 	maxIBAN = 34
@@ -17,21 +19,33 @@ var ibanLengths = map[string]int{
 	"VA": 22, "VG": 24, "XK": 20, "YE": 30,
 }
 
+// ibanDigits are the countries whose account numbers have no letters.
+const ibanDigits = "AE AT BA BE CR CZ DE DK EE EG ES FI FO GL HR HU IL IS LT LY ME MN MR NO PL PT RS SD SE SI SK TL TN VA XK "
+
 // hasIBAN looks for a bank account number: a country, two check digits, and as
-// many letters and digits as that country has, with the right remainder. Single
-// spaces or hyphens may stand between groups of four.
-func hasIBAN(text []byte) bool {
-	for i := 0; i+minIBAN <= len(text); i++ {
-		if isLetter(text[i]) && isLetter(text[i+1]) && isDigit(text[i+2]) &&
-			(i == 0 || startsNumber(text[i-1])) && ibanAt(text[i:]) {
-			return true
+// many digits as that country has, and letters if it has any, with the right
+// remainder. Single spaces or hyphens may stand between groups of four.
+func (f *finder) hasIBAN(text []byte) bool {
+	f.steps += len(text)
+	for i := 0; i+minIBAN <= len(text); {
+		switch c := text[i+3]; { // a digit, if a number starts at i
+		case isDigit(c):
+			if isDigit(text[i+2]) && isLetter(text[i+1]) && isLetter(text[i]) &&
+				(i == 0 || startsNumber(text[i-1])) && f.ibanAt(text[i:]) {
+				return true
+			}
+			i++
+		case isLetter(c):
+			i += 2 // c may be the second letter
+		default:
+			i += 4
 		}
 	}
 	return false
 }
 
 // ibanAt reports whether text starts with an account number.
-func ibanAt(text []byte) bool {
+func (f *finder) ibanAt(text []byte) bool {
 	country := [2]byte{text[0] &^ 0x20, text[1] &^ 0x20}
 	length, ok := ibanLengths[string(country[:])]
 	if !ok {
@@ -44,11 +58,16 @@ func ibanAt(text []byte) bool {
 			at++
 		}
 		if at >= len(text) || !isAlnum(text[at]) {
+			f.steps += at
 			return false
 		}
 		account[n] = text[at]
 		at++
 		n++
+	}
+	f.steps += at
+	if strings.Contains(ibanDigits, string(country[:])+" ") && !digitsExactly(account[4:n], n-4) {
+		return false
 	}
 	return endsNumber(text[at:]) && isDigit(account[3]) && remainder97(account[4:n], account[:4]) == 1
 }

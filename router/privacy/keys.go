@@ -53,6 +53,32 @@ func (d *deniedKeys) has(name []byte) bool {
 	return denied
 }
 
+// hasDeniedParameter looks for a denied key among the names of parameters in
+// the query or fragment of a URL: ?email=, &user[email]=, #access_token=.
+func (f *finder) hasDeniedParameter(text []byte) bool {
+	f.steps += 2 * len(text) // once here, and each name once when it is looked up
+	inQuery, name, bracket := false, -1, false
+	for i, c := range text {
+		switch c {
+		case '?', '#':
+			inQuery, name, bracket = true, i+1, false
+		case '&', ';':
+			name, bracket = i+1, false
+		case '[':
+			name, bracket = i+1, true
+		case '=', ']':
+			if inQuery && name >= 0 && bracket == (c == ']') && (c == '=' || i+1 < len(text) && (text[i+1] == '=' || text[i+1] == '[')) &&
+				f.denied.has(text[name:i]) {
+				return true
+			}
+			name = -1
+		case ' ', '\t', '\n', '\r', '"', '\'', '<', '>', '{', '}':
+			inQuery, name = false, -1
+		}
+	}
+	return false
+}
+
 // normalKey writes name to buf in lower case and without separators. ok is
 // false if it does not fit.
 func normalKey(buf, name []byte) (n int, ok bool) {

@@ -4,9 +4,17 @@
 //
 // Each detector is a pure function of one text and demands evidence beyond a
 // look-alike: a card number has an issuer's prefix and length and the right
-// check digit, an IBAN its country's length and remainder. All run in time
-// linear in the text and without memory of their own. Numbers of JSON are not
-// looked at, and neither are names that are split over several strings.
+// check digit, an IBAN its country's length and remainder. A text is looked at
+// as it is and, if it holds anything that could hide something, once more
+// without its disguise: percent-encoding and \u escapes decoded, up to three
+// times over, full-width and other Unicode forms of ASCII folded, and
+// characters that stand apart ("j o h n @ ...") put together.
+//
+// There are no regular expressions: every detector passes over the text once,
+// and looks ahead from a place by a bounded number of bytes or over bytes that
+// no other place looks at again. So the time is linear in the text, and the
+// memory at most three copies of it. Numbers of JSON are not looked at, and neither is what
+// is split over several strings.
 package privacy
 
 import (
@@ -19,10 +27,10 @@ type Detector uint8
 
 // The detectors.
 const (
-	DeniedKey  Detector = iota // a member's name, such as "email" or "credit_card"
+	DeniedKey  Detector = iota // a name, such as "email" or "credit_card", of a member or a query's parameter
 	Email                      // an e-mail address
 	Card                       // a payment card number
-	SSN                        // a US social security number, with hyphens
+	SSN                        // a US social security number, in its three groups
 	IBAN                       // an international bank account number
 	Token                      // a JSON web token, or a bearer token
 	PrivateKey                 // a private key in PEM
@@ -33,6 +41,14 @@ const (
 )
 
 var detectorNames = [DetectorCount]string{"denied_key", "email", "card", "ssn", "iban", "token", "private_key", "phone"}
+
+var detectorSubjects = [DetectorCount]string{
+	"a name on the list of denied keys", "an e-mail address", "a payment card number", "a US social security number",
+	"a bank account number", "an access token", "a private key", "a phone number",
+}
+
+// Subject says for people what the detector finds.
+func (d Detector) Subject() string { return detectorSubjects[d] }
 
 // String returns the name used as a rule on the wire, in metrics and in the
 // configuration.
@@ -114,121 +130,6 @@ func (c *Checker) Drops(project string) Set {
 	}
 	return c.dropped
 }
-
-// Find returns the detectors that find something in text. A key is also held
-// against the denied keys.
-func (c *Checker) Find(text []byte, isKey bool) (found Set) {
-	if isKey && c.denied.has(text) {
-		found = found.With(DeniedKey)
-	}
-	return found | Find(text)
-}
-
-// shortest is the length of the shortest text in which a detector finds
-// something: a@b.de.
-const shortest = 6
-
-// Find returns the detectors that find something in text, other than by its
-// being a key.
-func Find(text []byte) (found Set) {
-	if len(text) < shortest || isUUID(text) {
-		return 0
-	}
-	s := look(text)
-	if s.has(signAt) && hasEmail(text) {
-		found = found.With(Email)
-	}
-	if s.digits >= minCardDigits && hasCard(text) {
-		found = found.With(Card)
-	}
-	if s.digits >= ssnDigits && s.has(signHyphen) && hasSSN(text) {
-		found = found.With(SSN)
-	}
-	if s.digits >= minPhoneDigits && s.has(signPlus) && hasPhone(text) {
-		found = found.With(Phone)
-	}
-	if s.letters >= 2 && s.digits >= 2 && s.letters+s.digits >= minIBAN && hasIBAN(text) {
-		found = found.With(IBAN)
-	}
-	if s.letters >= minTokenBytes/2 && (s.has(signPoint) && hasJWT(text) || s.has(signGap) && hasBearer(text)) {
-		found = found.With(Token)
-	}
-	if s.has(signHyphen) && hasPrivateKey(text) {
-		found = found.With(PrivateKey)
-	}
-	return found
-}
-
-// isUUID reports whether text is a UUID, the form of most IDs. No detector finds
-// anything in one: its groups are neither a card's nor a phone's, and it goes on
-// where an account number would have to end.
-func isUUID(text []byte) bool {
-	if len(text) != 36 || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-' {
-		return false
-	}
-	hyphens := 0
-	for _, c := range text {
-		if c == '-' {
-			hyphens++
-		} else if !isDigit(c) && (c|0x20 < 'a' || c|0x20 > 'f') {
-			return false
-		}
-	}
-	return hyphens == 4
-}
-
-// signs are properties of a text that detectors need: without them they need
-// not look.
-type signs struct {
-	digits, letters int
-	bits            uint64
-}
-
-func (s signs) has(sign uint64) bool { return s.bits&sign != 0 }
-
-// A byte's class counts digits in its low half and letters above, and holds
-// signs at the top.
-const (
-	classDigit  = 1
-	classLetter = 1 << 28
-	classCount  = 1<<28 - 1
-	signAt      = 1 << 60
-	signPlus    = 1 << 61
-	signHyphen  = 1 << 62
-	signPoint   = 1 << 59
-	signGap     = 1 << 58 // a space, tab or colon
-)
-
-var classes = func() (c [256]uint64) {
-	for b := range 256 {
-		switch {
-		case isDigit(byte(b)):
-			c[b] = classDigit
-		case isLetter(byte(b)):
-			c[b] = classLetter
-		}
-	}
-	c['@'], c['+'], c['-'], c['.'] = signAt, signPlus, signHyphen, signPoint
-	c[' '], c['\t'], c[':'] = signGap, signGap, signGap
-	return c
-}()
-
-// look classifies a text of less than 256 MiB.
-func look(text []byte) signs {
-	var total, seen uint64
-	for _, b := range text {
-		class := classes[b]
-		total += class
-		seen |= class
-	}
-	return signs{digits: int(total & classCount), letters: int(total >> 28 & classCount), bits: seen}
-}
-
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }
-
-func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
-
-func isAlnum(c byte) bool { return isDigit(c) || isLetter(c) }
 
 // ParseDetector returns the detector of this name.
 func ParseDetector(name string) (Detector, error) {

@@ -7,6 +7,16 @@ import (
 	"pgregory.net/rapid"
 )
 
+// find looks for personal data in a value, by the built-in rules.
+func find(t rapid.TB, text []byte) Set {
+	t.Helper()
+	c, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Find(text, false)
+}
+
 func TestFind(t *testing.T) {
 	tests := []struct {
 		detector Detector
@@ -68,24 +78,25 @@ func TestFind(t *testing.T) {
 		},
 		{
 			Phone,
-			[]string{"+1 (415) 555-2671", "+14155552671", "+49 30 901820", "tel:+442079460958", "+33 1 42 68 53 00", "+1.415.555.2671", "+7 495 123-45-67"},
+			[]string{"+1 (415) 555-2671", "+14155552671", "+49 30 901820", "tel:+442079460958", "+33 1 42 68 53 00", "+1.415.555.2671", "+7 495 123-45-67", "call +49 30 901820.", "+1 415.555.2671", "+14155552671,12", "+33 1 42 68 53 00,12"},
 			[]string{
 				"+15000000", "+0530", "2026-11-23T10:00:00+05:30", "+48.85770", "1+14155552671", "+1 115 555 2671", "+999", "a+441234567890",
 				"+12345678901234567", "c++ 2026 1123", "+++1 2 3 4 5 6 7 8 9",
+				"+40.446-079.982", "+913 351 526,54", "+539.785.874,52 USD",
 			},
 		},
 	}
 	for _, tt := range tests {
 		for _, text := range tt.found {
-			if got := Find([]byte(text)); !got.Has(tt.detector) {
+			if got := find(t, []byte(text)); !got.Has(tt.detector) {
 				t.Errorf("%s is not found in %q", tt.detector, text)
 			}
-			if got := Find([]byte("before " + text + " after")); !got.Has(tt.detector) {
+			if got := find(t, []byte("before "+text+" after")); !got.Has(tt.detector) {
 				t.Errorf("%s is not found in the middle, around %q", tt.detector, text)
 			}
 		}
 		for _, text := range tt.passed {
-			if got := Find([]byte(text)); got.Has(tt.detector) {
+			if got := find(t, []byte(text)); got.Has(tt.detector) {
 				t.Errorf("%s is found in %q", tt.detector, text)
 			}
 		}
@@ -160,12 +171,12 @@ func TestCardsFromTheirDefinition(t *testing.T) {
 		}
 		sep := rapid.SampledFrom([]string{"", " ", "-"}).Draw(t, "separator")
 		text := strings.Join([]string{string(digits[:4]), string(digits[4:8]), string(digits[8:12]), string(digits[12:])}, sep)
-		if !Find([]byte("pay " + text + ", thanks")).Has(Card) {
+		if !find(t, []byte("pay "+text+", thanks")).Has(Card) {
 			t.Fatalf("%s is not found", text)
 		}
 		at := rapid.IntRange(1, 15).Draw(t, "at")
 		digits[at] = '0' + (digits[at]-'0'+1)%10
-		if Find(digits).Has(Card) {
+		if find(t, digits).Has(Card) {
 			t.Fatalf("%s has a wrong check digit but is found", digits)
 		}
 	})
@@ -179,21 +190,9 @@ func TestUUIDsHoldNothing(t *testing.T) {
 		if !isUUID(text) {
 			t.Fatalf("%s is a UUID", text)
 		}
-		if hasEmail(text) || hasCard(text) || hasSSN(text) || hasPhone(text) || hasIBAN(text) || hasJWT(text) || hasBearer(text) || hasPrivateKey(text) {
+		f := finder{denied: new(deniedKeys)}
+		if f.detect(text, f.look(text)) != 0 || f.unmask(text, f.look(text)) != 0 {
 			t.Fatalf("something is found in %s", text)
-		}
-	})
-}
-
-func FuzzFind(f *testing.F) {
-	for _, text := range []string{"", "john@example.com", "4111 1111 1111 1111", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.x", "+1 (415) 555-2671", "bearer:", "-----BEGIN "} {
-		f.Add([]byte(text))
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		before := string(text)
-		Find(text)
-		if string(text) != before {
-			t.Fatal("the text was changed")
 		}
 	})
 }
