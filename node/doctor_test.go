@@ -36,7 +36,7 @@ func examine(c config.Config) []node.Finding { return node.Examine(ctx, c, node.
 
 // found fails the test unless there is a finding of that check and state with
 // every text in what it says or advises.
-func found(t *testing.T, all []node.Finding, check, state string, texts ...string) {
+func wantFinding(t *testing.T, all []node.Finding, check, state string, texts ...string) {
 	t.Helper()
 	if !slices.ContainsFunc(all, func(f node.Finding) bool {
 		return f.Check == check && f.State == state && (f.Remedy != "") == (state != node.FindingOK) &&
@@ -80,8 +80,8 @@ func TestDoctorFindsASoundNodeSound(t *testing.T) {
 	c := healthy(t)
 	all := examine(c)
 	sound(t, all)
-	found(t, all, "data directory", node.FindingOK, "creates it at its first start")
-	found(t, all, "ingest.listen", node.FindingOK, "is free")
+	wantFinding(t, all, "data directory", node.FindingOK, "creates it at its first start")
+	wantFinding(t, all, "ingest.listen", node.FindingOK, "is free")
 	if _, err := os.Stat(c.Node.DataDir); err == nil {
 		t.Error("the examination made the data directory")
 	}
@@ -89,22 +89,22 @@ func TestDoctorFindsASoundNodeSound(t *testing.T) {
 	n := nodetest.Run(t, c)
 	all = examine(c)
 	sound(t, all)
-	found(t, all, "running node", node.FindingOK, "answers at")
-	found(t, all, "node: durable", node.FindingOK, "in order since")
-	found(t, all, "ingest.listen", node.FindingOK, "takes connections")
+	wantFinding(t, all, "running node", node.FindingOK, "answers at")
+	wantFinding(t, all, "node: durable", node.FindingOK, "in order since")
+	wantFinding(t, all, "ingest.listen", node.FindingOK, "takes connections")
 	if _, err := n.Admin.Pause(ctx, "archive", admin.PauseRequest{Command: admin.Command{By: "ann", Why: "deploy"}}); err != nil {
 		t.Fatal(err)
 	}
 	nodetest.Eventually(t, time.Minute, func() bool {
 		return slices.ContainsFunc(n.Status().Checks, func(c admin.Check) bool { return c.Name == "ship" && !c.OK })
 	}, "the check sees the pause")
-	found(t, examine(c), "node: ship", node.FindingWarn, "paused by ann", "resume")
+	wantFinding(t, examine(c), "node: ship", node.FindingWarn, "paused by ann", "resume")
 	n.Stop()
 
 	before := files(t, c.Node.DataDir)
 	all = examine(c)
 	sound(t, all)
-	found(t, all, "log and state", node.FindingOK, "seq ")
+	wantFinding(t, all, "log and state", node.FindingOK, "seq ")
 	if after := files(t, c.Node.DataDir); !slices.Equal(before, after) {
 		t.Errorf("files before %v\nafter %v", before, after)
 	}
@@ -117,31 +117,31 @@ func TestDoctorFindsWhatIsWrongWithTheDirectory(t *testing.T) {
 	if err := os.Chmod(c.Node.DataDir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	found(t, examine(c), "data directory", node.FindingWarn, "open to every user", "chmod o=")
+	wantFinding(t, examine(c), "data directory", node.FindingWarn, "open to every user", "chmod o=")
 
 	version := filepath.Join(c.Node.DataDir, "VERSION")
 	write(t, version, "99\n")
-	found(t, examine(c), "data directory", node.FindingFail, `"99"`, "newer")
+	wantFinding(t, examine(c), "data directory", node.FindingFail, `"99"`, "newer")
 	write(t, version, "1\n")
 
 	large := c
 	large.WAL.DiskBudget = 1 << 60
-	found(t, examine(large), "free space", node.FindingWarn, "disk_budget")
+	wantFinding(t, examine(large), "free space", node.FindingWarn, "disk_budget")
 	hasty := c
 	hasty.WAL.Fsync, hasty.WAL.FsyncInterval = config.FsyncInterval, time.Second
-	found(t, examine(hasty), "wal.fsync", node.FindingWarn, "power cut loses")
+	wantFinding(t, examine(hasty), "wal.fsync", node.FindingWarn, "power cut loses")
 
 	taken, err := net.Listen("tcp", c.Ingest.Listen)
 	if err != nil {
 		t.Fatal(err)
 	}
-	found(t, examine(c), "ingest.listen", node.FindingFail, "is in use", "ss -ltnp")
+	wantFinding(t, examine(c), "ingest.listen", node.FindingFail, "is in use", "ss -ltnp")
 	if err := taken.Close(); err != nil {
 		t.Fatal(err)
 	}
 
 	late := node.Examine(ctx, c, node.Options{Built: time.Now().Add(time.Hour)})
-	found(t, late, "clock", node.FindingFail, "this program was built at", "timedatectl")
+	wantFinding(t, late, "clock", node.FindingFail, "this program was built at", "timedatectl")
 
 	n, err := node.Open(c, node.Options{}) // holds the directory, and answers nobody
 	if err != nil {
@@ -149,7 +149,7 @@ func TestDoctorFindsWhatIsWrongWithTheDirectory(t *testing.T) {
 	}
 	elsewhere := c
 	elsewhere.Admin.Listen = nodetest.FreeAddr(t)
-	found(t, examine(elsewhere), "running node", node.FindingFail, "does not answer", "admin.listen")
+	wantFinding(t, examine(elsewhere), "running node", node.FindingFail, "does not answer", "admin.listen")
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -157,16 +157,16 @@ func TestDoctorFindsWhatIsWrongWithTheDirectory(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(c.Node.DataDir, "wal")); err != nil {
 		t.Fatal(err)
 	}
-	found(t, examine(c), "log and state", node.FindingFail, "no such file", "backup")
+	wantFinding(t, examine(c), "log and state", node.FindingFail, "no such file", "backup")
 
 	file := c
 	file.Node.DataDir = c.Keys.File.Path
-	found(t, examine(file), "data directory", node.FindingFail, "not a folder")
+	wantFinding(t, examine(file), "data directory", node.FindingFail, "not a folder")
 	if _, err := os.Stat("/dev/shm"); err == nil {
 		memory := c
 		memory.Node.DataDir = "/dev/shm/forebay-doctor-test-that-is-not-there"
-		found(t, examine(memory), "file system", node.FindingWarn, "tmpfs", "lost with the machine")
-		found(t, examine(memory), "disk", node.FindingWarn, "no disk")
+		wantFinding(t, examine(memory), "file system", node.FindingWarn, "tmpfs", "lost with the machine")
+		wantFinding(t, examine(memory), "disk", node.FindingWarn, "no disk")
 	}
 }
 
@@ -175,22 +175,22 @@ func TestDoctorFindsWhatIsWrongWithKeys(t *testing.T) {
 	if err := os.Chmod(c.Keys.File.Path, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	found(t, examine(c), "key file", node.FindingFail, "may add keys", "chmod o-w")
+	wantFinding(t, examine(c), "key file", node.FindingFail, "may add keys", "chmod o-w")
 	write(t, c.Keys.File.Path, "[]")
-	found(t, examine(c), "key file", node.FindingWarn, "none in force")
+	wantFinding(t, examine(c), "key file", node.FindingWarn, "none in force")
 	write(t, c.Keys.File.Path, "- project: shop\n  key: plain\n")
-	found(t, examine(c), "key file", node.FindingFail)
+	wantFinding(t, examine(c), "key file", node.FindingFail)
 
 	server := nodetest.StartPostgres(t)
 	c.Keys = config.Keys{Source: config.KeysPostgres, Postgres: config.Postgres{DSN: server.DSN()}, MaxStale: time.Hour}
 	all := examine(c)
-	found(t, all, "PostgreSQL", node.FindingOK, "answers")
-	found(t, all, "key table", node.FindingFail, "no table", "keys create")
+	wantFinding(t, all, "PostgreSQL", node.FindingOK, "answers")
+	wantFinding(t, all, "key table", node.FindingFail, "no table", "keys create")
 	store, err := postgres.OpenStore(ctx, server.DSN())
 	if err != nil {
 		t.Fatal(err)
 	}
-	found(t, examine(c), "key table", node.FindingWarn, "none in force")
+	wantFinding(t, examine(c), "key table", node.FindingWarn, "none in force")
 	_, digest := auth.Generate()
 	if err := store.Create(ctx, auth.Key{ID: digest.ID(), Digest: digest, Project: "shop"}); err != nil {
 		t.Fatal(err)
@@ -200,13 +200,13 @@ func TestDoctorFindsWhatIsWrongWithKeys(t *testing.T) {
 	}
 	all = examine(c)
 	sound(t, all)
-	found(t, all, "key table", node.FindingOK, "1 keys, 1 in force")
-	found(t, all, "key changes", node.FindingOK, "arrive")
+	wantFinding(t, all, "key table", node.FindingOK, "1 keys, 1 in force")
+	wantFinding(t, all, "key changes", node.FindingOK, "arrive")
 	wrong := c
 	wrong.Keys.Postgres.DSN = strings.Replace(server.DSN(), server.Password(), "wrong", 1)
-	found(t, examine(wrong), "PostgreSQL", node.FindingFail, "password")
+	wantFinding(t, examine(wrong), "PostgreSQL", node.FindingFail, "password")
 	server.Stop()
-	found(t, examine(c), "PostgreSQL", node.FindingFail, "max_stale")
+	wantFinding(t, examine(c), "PostgreSQL", node.FindingFail, "max_stale")
 }
 
 func TestDoctorFindsWhatIsWrongWithClickHouse(t *testing.T) {
@@ -217,36 +217,36 @@ func TestDoctorFindsWhatIsWrongWithClickHouse(t *testing.T) {
 	ch := &c.Shippers.ClickHouse
 	ch.Addrs, ch.CreateTable = []string{server.Addr()}, false
 	name := "ClickHouse " + server.Addr()
-	found(t, examine(c), name, node.FindingFail, "does not exist", "schema apply")
+	wantFinding(t, examine(c), name, node.FindingFail, "does not exist", "schema apply")
 	server.MustQuery(t, clickhousetest.PlainTable("events"))
 	all := examine(c)
 	sound(t, all)
-	found(t, all, name, node.FindingOK, "version 18.16", "takes rows for default.events")
-	found(t, all, name, node.FindingWarn, "deduplication tokens")
+	wantFinding(t, all, name, node.FindingOK, "version 18.16", "takes rows for default.events")
+	wantFinding(t, all, name, node.FindingWarn, "deduplication tokens")
 
 	two := c
 	two.Shippers.ClickHouse.Addrs = []string{server.Addr(), nodetest.FreeAddr(t)}
 	all = examine(two)
-	found(t, all, name, node.FindingOK, "takes rows")
-	found(t, all, "ClickHouse "+two.Shippers.ClickHouse.Addrs[1], node.FindingFail, "refused", "wait in the log")
+	wantFinding(t, all, name, node.FindingOK, "takes rows")
+	wantFinding(t, all, "ClickHouse "+two.Shippers.ClickHouse.Addrs[1], node.FindingFail, "refused", "wait in the log")
 
 	reader := c
 	reader.Shippers.ClickHouse.Username = clickhousetest.ReadOnlyUser
-	found(t, examine(reader), name, node.FindingFail, "READONLY", "readonly = 0")
+	wantFinding(t, examine(reader), name, node.FindingFail, "READONLY", "readonly = 0")
 	reader.Shippers.ClickHouse.Table, reader.Shippers.ClickHouse.CreateTable = "later", true
-	found(t, examine(reader), name, node.FindingFail, "may only read")
+	wantFinding(t, examine(reader), name, node.FindingFail, "may only read")
 	guarded := c
 	guarded.Shippers.ClickHouse.Username = clickhousetest.PasswordUser
-	found(t, examine(guarded), name, node.FindingFail, "password")
+	wantFinding(t, examine(guarded), name, node.FindingFail, "password")
 
 	server.MustQuery(t, strings.Replace(clickhousetest.PlainTable("narrow"), "route String,", "", 1))
 	narrow := c
 	narrow.Shippers.ClickHouse.Table = "narrow"
-	found(t, examine(narrow), name, node.FindingWarn, "route")
+	wantFinding(t, examine(narrow), name, node.FindingWarn, "route")
 	server.MustQuery(t, strings.Replace(clickhousetest.PlainTable("wrong"), "route String,", "route UInt8,", 1))
 	wrong := c
 	wrong.Shippers.ClickHouse.Table = "wrong"
-	found(t, examine(wrong), name, node.FindingFail, "column route is UInt8", "ALTER TABLE `default`.`wrong` MODIFY COLUMN `route`")
+	wantFinding(t, examine(wrong), name, node.FindingFail, "column route is UInt8", "ALTER TABLE `default`.`wrong` MODIFY COLUMN `route`")
 	if rows := server.MustQuery(t, "SELECT count() FROM events"); rows != "0" {
 		t.Errorf("the examinations left %s rows", rows)
 	}
@@ -260,7 +260,7 @@ func TestDoctorKnowsTokens(t *testing.T) {
 	c.Shippers.ClickHouse = config.Default().Shippers.ClickHouse
 	c.Shippers.ClickHouse.Addrs, c.Shippers.ClickHouse.Protocol = []string{engine.Addr()}, "http"
 	name := "ClickHouse " + engine.Addr()
-	found(t, examine(c), name, node.FindingWarn, "tries to create it")
+	wantFinding(t, examine(c), name, node.FindingWarn, "tries to create it")
 	key := nodetest.Key(t, c)
 	n := nodetest.Run(t, c)
 	n.Post(key, nodetest.Event("a", ""))
@@ -284,12 +284,12 @@ func TestDoctorFindsWhatIsWrongWithTheSessionManager(t *testing.T) {
 	c.Shippers.Session = config.Default().Shippers.Session
 	c.Shippers.Session.URL = sessions.URL
 	const name = "Session Manager"
-	found(t, examine(c), name, node.FindingFail, "401", "token_file")
+	wantFinding(t, examine(c), name, node.FindingFail, "401", "token_file")
 	c.Shippers.Session.TokenFile = filepath.Join(t.TempDir(), "token")
 	write(t, c.Shippers.Session.TokenFile, "opensesame\n")
 	all := examine(c)
 	sound(t, all)
-	found(t, all, name, node.FindingOK, "as the contract says")
+	wantFinding(t, all, name, node.FindingOK, "as the contract says")
 	if report := r.Report(); report.Events != 0 || report.Malformed != 0 {
 		t.Errorf("the receiver took something for events: %+v", report)
 	}
@@ -308,15 +308,15 @@ func TestDoctorFindsWhatIsWrongWithTheSessionManager(t *testing.T) {
 			w.WriteHeader(status)
 		}))
 		c.Shippers.Session.URL = other.URL
-		found(t, examine(c), name, want[0], want[1])
+		wantFinding(t, examine(c), name, want[0], want[1])
 		other.Close()
 	}
-	found(t, examine(c), name, node.FindingFail, "refused", "events wait") // the last one is closed
+	wantFinding(t, examine(c), name, node.FindingFail, "refused", "events wait") // the last one is closed
 
 	secure := httptest.NewTLSServer(r)
 	defer secure.Close()
 	c.Shippers.Session.URL = secure.URL
-	found(t, examine(c), name, node.FindingFail, "certificate", "ca_file")
+	wantFinding(t, examine(c), name, node.FindingFail, "certificate", "ca_file")
 }
 
 func write(t *testing.T, file, text string) {
