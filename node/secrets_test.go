@@ -113,8 +113,8 @@ func refusedEvents() (all []string) {
 		strings.Replace(good, `"timestamp":"20`, `"timestamp":"`+mark+`20`, 1), strings.Replace(good, `"route":"/"`, `"route":"/`+mail+`"`, 1))
 }
 
-// found are the places of a text in which the mark stands, for a failure.
-func found(text, mark string) string {
+// around is the place of a text in which the mark stands, for a failure.
+func around(text, mark string) string {
 	at := strings.Index(text, mark)
 	return text[max(0, at-300):min(len(text), at+100)]
 }
@@ -190,7 +190,7 @@ func TestNothingTellsSecrets(t *testing.T) {
 	for where, text := range all {
 		for what, mark := range map[string]string{"of what was refused": refusedMark, "of what was accepted": keptMark, "the key": key} {
 			if strings.Contains(text, mark) {
-				t.Errorf("%s tells %s: %s", where, what, found(text, mark))
+				t.Errorf("%s tells %s: %s", where, what, around(text, mark))
 			}
 		}
 	}
