@@ -53,6 +53,7 @@ var libraries = map[string][]string{
 	"github.com/rogpeppe/go-internal":     {anyTest},
 	"github.com/hanwen/go-fuse":           {anyTest},
 	"go.uber.org/goleak":                  {anyTest},
+	"github.com/chromedp":                 {anyTest},
 }
 
 // standardOnly are packages that import nothing but the standard library.

@@ -45,7 +45,7 @@ func (a *alarm) wait(ctx context.Context, until time.Time) {
 		left = time.Until(until)
 	}
 	if left > 0 && !a.fine(left) {
-		time.Sleep(left)
+		<-time.After(left)
 	}
 	a.learn(late, time.Since(until))
 }

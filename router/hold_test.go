@@ -38,7 +38,7 @@ func (l *scriptedLog) Append(_ context.Context, e wal.Entry) (uint64, error) {
 	first := l.seq + 1
 	l.seq += uint64(e.Events)
 	l.mu.Unlock()
-	time.Sleep(took)
+	<-time.After(took)
 	return first, err
 }
 
