@@ -2,6 +2,7 @@ package router_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -54,6 +55,25 @@ func TestCompressedBodiesCut(t *testing.T) {
 		t.Errorf("%d events stored of two bodies in two frames each", len(stored))
 	}
 	balanced(t, door.Router.Tally())
+}
+
+// A sender that says over HTTP/1 that nothing more will come still gets its
+// compressed body stored.
+func TestCompressedBodyOfAHalfClosedConnection(t *testing.T) {
+	door := routertest.Open(t, fixedClock)
+	key := door.AddKey(auth.Key{})
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	const times = 20
+	for range times {
+		req := httptest.NewRequest(http.MethodPost, "/v1/events", strings.NewReader(compress(t, "gzip", aBatch(anEvent("s", ""))))).WithContext(gone)
+		req.Header.Set("X-API-Key", key)
+		req.Header.Set("Content-Encoding", "gzip")
+		door.Router.ServeHTTP(httptest.NewRecorder(), req)
+	}
+	if n := len(door.Stored()); n != times {
+		t.Errorf("%d of %d events stored", n, times)
+	}
 }
 
 // bombs are bodies of less than 500 KiB that come out at megabytes and, for

@@ -68,7 +68,7 @@ func (r *Router) read(p *passage, shown bool) (*buffer, event.Refusal) {
 		return wire, event.Refusal{}
 	}
 	defer p.pool.put(wire)
-	return r.decompressors.decompress(p.req.Context(), p.pool, wire.b, e, p.settings.Limits.BatchBytes)
+	return r.decompressors.decompress(departure(p.req), p.pool, wire.b, e, p.settings.Limits.BatchBytes)
 }
 
 // leave gives the request's place and its body's memory back.
