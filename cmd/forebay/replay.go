@@ -16,7 +16,7 @@ func newReplay(g *globals) *cobra.Command {
 	var fromTime, toTime, why string
 	c := &cobra.Command{
 		Use:   "replay --into clickhouse|session",
-		Short: "Deliver a part of the log once more, beside the live cursors; without --yes only say what that means",
+		Short: "Deliver a part of the log once more, beside the live cursors",
 		Long: `Deliver a part of the log once more, into the configured table or Session
 Manager or into another one, beside the live cursors, which do not notice. The
 part is a range of seqs or of time, and of that what the filters select. Without
