@@ -67,13 +67,16 @@ func (h *health) look(now time.Time) {
 	checks := []admin.Check{
 		h.accept(), h.drain(), h.durable(mono), h.disk(mono), h.ship(cursors), h.moves(cursors, mono), h.keys(), h.clock(wall, mono), h.ledger(cursors),
 	}
+	if c, watched := h.proven(wall); watched {
+		checks = append(checks, c)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range checks {
 		checks[i].Since = wall
-		if len(h.checks) == len(checks) && h.checks[i].OK == checks[i].OK {
-			checks[i].Since = h.checks[i].Since
-		} else if len(h.checks) > 0 || !checks[i].OK {
+		if before, known := named(h.checks, checks[i].Name); known && before.OK == checks[i].OK {
+			checks[i].Since = before.Since
+		} else if known || !checks[i].OK {
 			h.tell(checks[i])
 		}
 	}
@@ -87,6 +90,16 @@ func (h *health) tell(c admin.Check) {
 		return
 	}
 	h.node.logger.Warn("not in order", "check", c.Name, "reason", c.Reason, "remedy", c.Remedy, "ready", c.Ready)
+}
+
+// named is the check of that name.
+func named(checks []admin.Check, name string) (c admin.Check, found bool) {
+	for _, c := range checks {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return c, false
 }
 
 func (h *health) all() []admin.Check {

@@ -89,6 +89,10 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for _, cursor := range n.cursors.All() {
 		e.cursor(cursor.Status())
 	}
+	_, watched := n.audits.Watch()
+	for _, w := range watched {
+		e.watched(w)
+	}
 	ready := true
 	for _, check := range n.health.all() {
 		ready = ready && check.Ready
@@ -183,6 +187,17 @@ func (e emitter) cursor(s shipper.Status) {
 	for _, state := range []string{shipper.Running, shipper.Paused, shipper.Failing} {
 		e.gauge("forebay_cursor_state", "1 for the state that the cursor is in.", truth(s.State == state), "cursor", s.Name, "state", state)
 	}
+}
+
+func (e emitter) watched(w shipper.Watched) {
+	proven := 0.0
+	if !w.ProvenAt.IsZero() {
+		proven = float64(w.ProvenAt.UnixMilli()) / 1000
+	}
+	e.gauge("forebay_audit_proven_seq", "All events up to here that the watch has seen are at the destination, or counted as what they are instead.", float64(w.ProvenSeq), "cursor", w.Cursor)
+	e.gauge("forebay_audit_proven_timestamp_seconds", "When the destination was last asked, in Unix time; 0: not yet.", proven, "cursor", w.Cursor)
+	e.gauge("forebay_audit_holes", "Events counted as delivered that are not at the destination.", float64(w.Missing), "cursor", w.Cursor)
+	e.gauge("forebay_audit_duplicates", "Events that are at the destination more than once, and have not merged yet.", float64(w.Doubles), "cursor", w.Cursor)
 }
 
 func truth(b bool) float64 {

@@ -77,6 +77,7 @@ type Node struct {
 	router  *router.Router
 	cursors *shipper.Cursors
 	replays *shipper.Replays
+	audits  *shipper.Audits
 	session *session.Sink // nil if it is not enabled
 	gate    *gate
 	disk    *diskKeeper
@@ -103,7 +104,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 		}
 	}()
 	for _, step := range []func() error{
-		n.openDir, n.openState, n.openLog, n.openKeys, n.openCursors, n.openReplays, n.openRouter, n.openAdmin,
+		n.openDir, n.openState, n.openLog, n.openKeys, n.openCursors, n.openReplays, n.openAudits, n.openRouter, n.openAdmin,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -146,7 +147,7 @@ func (n *Node) Run(ctx context.Context) error {
 	for _, actor := range []func(context.Context){
 		func(ctx context.Context) { _ = n.source.Run(ctx, n.keys) }, // returns nil, at the end of ctx
 		func(ctx context.Context) { _ = n.cursors.Run(ctx) },        // likewise
-		n.replays.Run, n.disk.run, n.ledger.run, n.health.run, n.history.run, n.rebuildWindow, n.noteDurable,
+		n.replays.Run, n.audits.Run, n.disk.run, n.ledger.run, n.health.run, n.history.run, n.rebuildWindow, n.noteDurable,
 	} {
 		behind.Go(func() { actor(background) })
 	}
@@ -211,6 +212,9 @@ func (n *Node) close() error {
 	}
 	if n.ingest != nil {
 		errs = append(errs, n.ingest.Shutdown(context.Background())) // nothing is left in flight
+	}
+	if n.audits != nil {
+		n.audits.Close()
 	}
 	if n.session != nil {
 		n.session.Close()
@@ -296,7 +300,7 @@ func (n *Node) noteDurable(ctx context.Context) {
 // handler is the admin API of this node.
 func (n *Node) handler(token string) http.Handler {
 	return admin.NewHandler(admin.Options{
-		Node: n, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors, Replays: n.replays, Privacy: n.privacyChecker,
+		Node: n, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors, Replays: n.replays, Audits: n.audits, Privacy: n.privacyChecker,
 		Metrics: n.metrics.handler(), Token: token, Drops: n.router, Lines: n.tail, Reload: n.Reload, Nodes: func() []string { return n.config().Admin.Nodes }, Stopping: n.stopping, Logger: n.logger,
 	})
 }

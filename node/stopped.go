@@ -26,7 +26,7 @@ func OpenStopped(cfg config.Config, version string) (_ *Stopped, err error) {
 		}
 	}()
 	n.readOnly = true
-	for _, step := range []func() error{n.openDir, n.openState, n.openLog, n.openStoppedCursors, n.openReplays} {
+	for _, step := range []func() error{n.openDir, n.openState, n.openLog, n.openStoppedCursors, n.openReplays, n.openAudits} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -37,7 +37,7 @@ func OpenStopped(cfg config.Config, version string) (_ *Stopped, err error) {
 // Handler is the admin API over the stopped node.
 func (s *Stopped) Handler() http.Handler {
 	n := s.node
-	return admin.NewHandler(admin.Options{Node: s, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors, Replays: n.replays, Privacy: n.privacyChecker})
+	return admin.NewHandler(admin.Options{Node: s, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors, Replays: n.replays, Audits: n.audits, Privacy: n.privacyChecker})
 }
 
 // Close gives up the data directory.

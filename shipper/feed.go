@@ -22,8 +22,9 @@ type Feed struct {
 	start  uint64
 	epoch  uint64
 	replay uint64
-	fill   bool  // yields requeued dead letters instead of the log
-	part   *part // yields no more than this of the log; nil: all
+	fill   bool    // yields requeued dead letters instead of the log, or
+	refill *refill // events that the destination lacks; nil: no
+	part   *part   // yields no more than this of the log; nil: all
 
 	reader *wal.Reader
 	batch  *Batch       // being collected; kept when that is interrupted
@@ -72,9 +73,10 @@ func (f *Feed) close() error {
 	return f.reader.Close()
 }
 
-// Fill is true when the feed yields dead letters that an operator requeued:
-// events out of the order of the log, ascending among themselves. Advance
-// then says that those below next are delivered, and moves no position.
+// Fill is true when the feed yields dead letters that an operator requeued, or
+// events that an audit missed at the destination: events out of the order of
+// the log, ascending among themselves. Advance then says that those below next
+// are delivered, and moves no position.
 func (f *Feed) Fill() bool { return f.fill }
 
 // Start is the cursor's position: the first seq that the log's feed yields. A
@@ -89,8 +91,14 @@ func (f *Feed) Epoch() uint64 { return f.epoch }
 // events up to it are repeats on purpose.
 func (f *Feed) Replay() uint64 { return f.replay }
 
-// Cursor is the cursor's name.
-func (f *Feed) Cursor() string { return f.cursor.name }
+// Cursor is the cursor's name. A feed that heals what an audit missed has a
+// name of its own, never used before.
+func (f *Feed) Cursor() string {
+	if f.refill != nil {
+		return f.refill.name
+	}
+	return f.cursor.name
+}
 
 // Detach copies the Raw of the events that Next returns out of their blocks,
 // so that an event that waits long keeps only itself in memory, and those of its
@@ -106,6 +114,9 @@ func (f *Feed) Detach() { f.detach = true }
 func (f *Feed) Next(ctx context.Context) (*Batch, error) {
 	if f.left == 0 {
 		return nil, io.EOF
+	}
+	if f.refill != nil {
+		return f.refill.next(ctx, f.flush)
 	}
 	if f.fill {
 		return f.nextLetters()
@@ -324,6 +335,9 @@ func unpack(block *wal.Block, batch *record.Batch, from uint64, events []Event, 
 // to be repeated or checked. The range must have been handed out before, by
 // this feed or one before it; what has been damaged since is in Lost.
 func (f *Feed) Read(ctx context.Context, first, last uint64) (*Batch, error) {
+	if f.refill != nil {
+		return f.refill.read(ctx, f.cursor.log, first, last)
+	}
 	if f.fill {
 		return f.readLetters(first, last)
 	}
@@ -404,13 +418,22 @@ func readRange(ctx context.Context, log Log, first, last uint64) (_ *Batch, err 
 }
 
 // Plan is the plan that was saved and not yet advanced over, nil if none.
-func (f *Feed) Plan() *Plan { return f.cursor.plan(f.fill) }
+func (f *Feed) Plan() *Plan {
+	if f.refill != nil {
+		return f.refill.currentPlan()
+	}
+	return f.cursor.plan(f.fill)
+}
 
 // SavePlan makes p durable; it replaces the plan before it.
 func (f *Feed) SavePlan(p Plan) error {
 	p.Epoch = f.epoch
 	if p.At.IsZero() {
 		p.At = time.Now().UTC()
+	}
+	if f.refill != nil {
+		f.refill.savePlan(p)
+		return nil
 	}
 	return f.cursor.savePlan(p, f.fill)
 }
@@ -420,6 +443,10 @@ func (f *Feed) SavePlan(p Plan) error {
 // end of the plan are one durable step. A next at or below the position only
 // saves the writes.
 func (f *Feed) Advance(next uint64, writes ...Write) error {
+	if f.refill != nil {
+		f.refill.advance()
+		return nil
+	}
 	if f.fill {
 		return f.advanceLetters(next, writes)
 	}
@@ -466,12 +493,22 @@ func (f *Feed) Load(prefix string, fn func(key string, value []byte) error) erro
 }
 
 // Report tells operators that delivery fails (err) or works again (nil).
-func (f *Feed) Report(err error) { f.cursor.report(err) }
+func (f *Feed) Report(err error) {
+	if f.refill != nil {
+		f.refill.report(err)
+		return
+	}
+	f.cursor.report(err)
+}
 
 // Bury keeps events that can never be delivered, and the sink's writes
 // (relative keys) in the same durable step. The position is not moved. It
 // returns a *PauseError, to be passed on by Ship, when there is no more room
 // for dead letters or when so much is refused that something else is wrong.
 func (f *Feed) Bury(letters []DeadLetter, writes ...Write) error {
+	if f.refill != nil {
+		f.refill.bury(letters)
+		return nil
+	}
 	return f.cursor.bury(letters, writes, f.fill)
 }

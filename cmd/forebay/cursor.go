@@ -127,10 +127,15 @@ func (g *globals) showCursor(s shipper.Status) error {
 	return g.printJSON(s.Sink)
 }
 
+// rangesText names seqs: "3, 7-9".
 func rangesText(ranges []shipper.Range) string {
 	parts := []string{}
 	for _, r := range ranges {
-		parts = append(parts, fmt.Sprintf("%d-%d", r.First, r.Last))
+		text := fmt.Sprint(r.First)
+		if r.First < r.Last {
+			text += fmt.Sprintf("-%d", r.Last)
+		}
+		parts = append(parts, text)
 	}
 	return strings.Join(parts, ", ")
 }

@@ -10,7 +10,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"forebay/node/config"
 	"forebay/node/nodetest"
 )
 
@@ -42,6 +44,9 @@ func alertNames(t *testing.T) []string {
 func TestDeployedMetricsExist(t *testing.T) {
 	c := nodetest.Config(t)
 	key := nodetest.Key(t, c)
+	c.Shippers.ClickHouse = config.Default().Shippers.ClickHouse // which is down
+	c.Shippers.ClickHouse.Addrs = []string{nodetest.FreeAddr(t)}
+	c.Audit.Every = time.Minute
 	n := nodetest.Run(t, c)
 	if status, body := n.Post(key, nodetest.Event("s", "")); status != http.StatusOK {
 		t.Fatalf("%d %s", status, body)

@@ -54,6 +54,10 @@ func TestManualCommands(t *testing.T) {
 	own := strings.NewReplacer("4711", fmt.Sprint(poison), "5c2f-17-1", "poison", "120000", "2", "NAME", "session", "127.0.0.1:7071", p.adminAddr)
 	// What has to be so before a command makes sense; the manual's reader comes with it.
 	prepare := map[string]func(){
+		"forebay audit session": func() { // a rewind that was undone has taken marks back
+			p.run(t, "forebay cursor rewind session --to-start --yes")
+			p.settled()
+		},
 		"forebay cursor step session": func() { p.postSample(t, 3) },
 		"forebay cursor undo NAME": func() {
 			p.run(t, "forebay cursor rewind session --to-start --yes")

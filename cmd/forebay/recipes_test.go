@@ -63,6 +63,7 @@ func (p *process) postSample(t *testing.T, n int) {
 func TestRecipes(t *testing.T) {
 	trouble := map[string]func(t *testing.T, script string){
 		"table-dropped":  tableDropped,
+		"rows-missing":   rowsMissing,
 		"bad-deploy":     badDeploy,
 		"another-table":  anotherTable,
 		"poison":         poison,
@@ -161,6 +162,29 @@ func anotherTable(t *testing.T, script string) {
 		if got := server.MustQuery(t, "SELECT count(), uniqExact(seq) FROM "+table); got != "100\t100" {
 			t.Errorf("table %s: %q after the recipe, want 100 rows", table, got)
 		}
+	}
+}
+
+func rowsMissing(t *testing.T, script string) {
+	server := nodetest.StartClickHouse(t)
+	server.MustQuery(t, clickhousetest.PlainTable("events"))
+	p := newProcess(t, fmt.Sprintf(`shippers:
+  clickhouse: {addrs: [%q], create_table: false, flush: {age: 50ms}}
+  session: {enabled: false}
+`, server.Addr()))
+	p.start()
+	p.postSample(t, 100)
+	p.settled()
+	server.MustQuery(t, "ALTER TABLE events DELETE WHERE seq = 7 OR seq >= 20 AND seq <= 23")
+	nodetest.Eventually(t, waitLimit, func() bool { return server.MustQuery(t, "SELECT count() FROM events") == "95" }, "rows are deleted")
+	out := p.run(t, script)
+	for _, want := range []string{`missing +5: 7, 20-23`, `filled in +5: 7, 20-23`, `missing +0`, ` fill +clickhouse +rows deleted by hand`} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("the recipe does not print %q:\n%s", want, out)
+		}
+	}
+	if got := server.MustQuery(t, "SELECT count(), uniqExact(seq) FROM events"); got != "100\t100" {
+		t.Errorf("rows and seqs after the recipe: %s", got)
 	}
 }
 

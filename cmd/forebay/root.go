@@ -57,7 +57,7 @@ ClickHouse and, in session order, to a Session Manager.`,
 	flags.StringVar(&g.tokenFile, "token-file", "", "`FILE` with the admin token\n(default FOREBAY_ADMIN_TOKEN_FILE)")
 	flags.BoolVar(&g.json, "json", false, "print JSON")
 	root.AddCommand(
-		newRun(g), newStatus(g), newCursor(g), newDead(g), newReplay(g), newTrace(g), newDrops(g), newEvents(g), newPrivacy(g), newDoctor(g), newDrain(g), newAuditLog(g), newWAL(g), newKeys(g), newSchema(g), newConfig(g), newVersion(g),
+		newRun(g), newStatus(g), newCursor(g), newDead(g), newReplay(g), newTrace(g), newDrops(g), newEvents(g), newPrivacy(g), newDoctor(g), newDrain(g), newAudit(g), newAuditLog(g), newWAL(g), newKeys(g), newSchema(g), newConfig(g), newVersion(g),
 	)
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpFlag()

@@ -40,6 +40,7 @@ const schemasAt = "  # Below: written by go test ./node/admin -run TestOpenAPI -
 var roots = map[string]any{
 	"Alive": alive{}, "Readiness": readiness{}, "Status": Status{}, "History": History{}, "LogLine": RawJSON{}, "Problem": Problem{},
 	"Cursor": shipper.Status{}, "Moved": shipper.Moved{}, "RewindReply": RewindReply{}, "RewindRequest": RewindRequest{}, "PauseRequest": PauseRequest{},
+	"AuditState": AuditState{}, "AuditRequest": AuditRequest{}, "AuditReport": shipper.AuditReport{}, "WatchRequest": WatchRequest{}, "Watch": Watch{},
 	"Command": Command{}, "DeadLetter": shipper.DeadLetter{}, "DeadRequest": DeadRequest{}, "DeadReply": DeadReply{}, "TrailEntry": shipper.TrailEntry{},
 	"ReloadReply": ReloadReply{}, "SegmentInfo": wal.SegmentInfo{}, "Report": wal.Report{}, "VerifyProgress": VerifyProgress{}, "Event": Event{},
 	"Replay": shipper.Replay{}, "ReplayReply": ReplayReply{}, "ReplayRequest": ReplayRequest{}, "DrainRequest": DrainRequest{},

@@ -43,6 +43,7 @@ type Options struct {
 	LogDir   string
 	Cursors  *shipper.Cursors
 	Replays  *shipper.Replays
+	Audits   *shipper.Audits
 	Privacy  func() (*privacy.Checker, error)   // by the rules that hold now
 	Metrics  http.Handler                       // nil: no /metrics
 	Token    string                             // empty: only for loopback and Unix sockets
@@ -97,6 +98,10 @@ func NewHandler(o Options) http.Handler {
 	r.POST("/admin/v1/replays/:name/resume", a.guard(a.changeReplay((*shipper.Replays).Resume)))
 	r.POST("/admin/v1/replays/:name/cancel", a.guard(a.changeReplay((*shipper.Replays).Cancel)))
 	r.GET("/admin/v1/audit-log", a.auditLog)
+	r.GET("/admin/v1/audit", a.guard(a.audit))
+	r.POST("/admin/v1/audit", a.guard(a.startAudit))
+	r.POST("/admin/v1/audit/stop", a.guard(a.stopAudit))
+	r.POST("/admin/v1/audit/watch", a.guard(a.watchAudit))
 	r.GET("/admin/v1/wal/segments", a.guard(a.segments))
 	r.GET("/admin/v1/wal/verify", a.verify)
 	r.GET("/admin/v1/wal/events", a.events)

@@ -30,6 +30,7 @@ type Config struct {
 	Privacy  Privacy
 	Dedupe   Dedupe
 	WAL      WAL
+	Audit    Audit
 	Shippers Shippers
 }
 
@@ -156,6 +157,11 @@ func (w WAL) SyncInterval() time.Duration {
 type Retain struct {
 	Age   time.Duration
 	Bytes Bytes
+}
+
+// Audit is the watch over what was delivered.
+type Audit struct {
+	Every time.Duration // 0 = off
 }
 
 // Shippers are the destinations.

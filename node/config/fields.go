@@ -114,6 +114,9 @@ func nodeFields(c *Config) []field {
 			doc: "How long shipped events are kept for rewinding. 0: no limit by age. They go earlier when the disk fills."},
 		{path: "wal.retain.bytes", live: true, target: &c.WAL.Retain.Bytes, def: "0",
 			doc: "Most bytes of shipped events that are kept for rewinding. 0: no limit by size."},
+
+		{path: "audit.every", target: &c.Audit.Every, def: "0",
+			doc: "How often the node asks ClickHouse and the Session Manager for what was delivered since, to prove that it is there; such as 1m. 1s to 24h. 0: only while an operator has switched it on (forebay audit --watch)."},
 	}
 }
 
@@ -213,6 +216,7 @@ func sections() map[string]string {
 		"limits":                         "What one request may hold and how often a key may send.",
 		"privacy":                        "Events with personal data in them.",
 		"dedupe":                         "Events that are sent twice, recognised by their idempotencyKey.",
+		"audit":                          "The watch that proves what was delivered.",
 		"wal":                            "The log on disk, which every event is in before its request is answered.",
 		"wal.retain":                     "History that every shipper has passed, kept for rewinding.",
 		"shippers":                       "Where events go. At least one is enabled; each goes at its own pace.",

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"forebay/router/privacy"
+	"forebay/shipper"
 )
 
 // Validate reports everything that is wrong with the values, as an [Errors], without touching a file or
@@ -35,6 +36,9 @@ func (c *Config) check(sources map[string]string) Errors {
 	v.duration("dedupe.window", c.Dedupe.Window, time.Second, year)
 	v.count("dedupe.max_keys", c.Dedupe.MaxKeys, 1, 100_000_000)
 	v.wal(c.WAL)
+	if c.Audit.Every != 0 {
+		v.duration("audit.every", c.Audit.Every, shipper.LeastWatch, shipper.MostWatch)
+	}
 	v.shippers(c.Shippers)
 	slices.SortStableFunc(v.errs, func(a, b *FieldError) int { return order[a.Field] - order[b.Field] })
 	return v.errs

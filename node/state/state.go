@@ -7,6 +7,7 @@
 //	dead/<cursor>/<seq>    its dead letters                         package shipper
 //	replay/<name>          what a replay is to do, or did           package shipper
 //	audit/…                what operators did                       package shipper
+//	proof/…                the last audit, how far the watch came   package shipper
 //	meta/epoch             last epoch given out                     package shipper
 //	meta/format            version of this key space                here
 //	meta/log_id            identity of the log beside this store    here: LogID

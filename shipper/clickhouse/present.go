@@ -3,6 +3,9 @@ package clickhouse
 import (
 	"context"
 	"errors"
+	"strings"
+
+	"forebay/shipper"
 )
 
 // slack widens the bounds in time of a read, in seconds. They only spare the
@@ -14,13 +17,14 @@ const slack = 2
 // span is a stretch of one log to be read from the table.
 type span struct {
 	logID       string
-	first, last uint64
-	from, until int64 // received in between, milliseconds
+	seqs        []shipper.Range // ascending, at least one
+	from, until int64           // received in between, milliseconds
 }
 
 // span is what the block's rows lie in.
 func (b *block) span() span {
-	s := span{logID: b.logID, first: b.seqs[0], last: b.seqs[len(b.seqs)-1], from: b.received[0], until: b.received[0]}
+	all := shipper.Range{First: b.seqs[0], Last: b.seqs[len(b.seqs)-1]}
+	s := span{logID: b.logID, seqs: []shipper.Range{all}, from: b.received[0], until: b.received[0]}
 	for _, ms := range b.received {
 		s.from, s.until = min(s.from, ms), max(s.until, ms)
 	}
@@ -29,26 +33,32 @@ func (b *block) span() span {
 
 // where selects the rows of the span.
 func (s span) where() string {
+	var seqs []string
+	for _, r := range s.seqs {
+		seqs = append(seqs, "seq >= "+number(r.First)+" AND seq <= "+number(r.Last))
+	}
 	return " WHERE log_id = " + quoteText(s.logID) +
-		" AND seq >= " + number(s.first) + " AND seq <= " + number(s.last) +
+		" AND (" + strings.Join(seqs, " OR ") + ")" +
 		" AND received_at >= toDateTime(" + number(uint64(floorSeconds(s.from)-slack)) + ")" +
 		" AND received_at <= toDateTime(" + number(uint64(floorSeconds(s.until)+slack)) + ")"
 }
 
 // presence is what the table has of a span.
 type presence struct {
-	rows uint64          // repeats counted
-	seqs map[uint64]bool // each once
+	seqs    map[uint64]bool // each once
+	doubles []uint64        // of them, those that are there more than once, ascending
 }
 
-// present reads which seqs of a span are in the table. It waits for nothing:
-// see running. Reconciliation and audits both rest on it.
-func (c *server) present(ctx context.Context, s span) (presence, error) {
-	query := "SELECT count(), toUInt64(uniqExact(seq)), groupUniqArray(toUInt64(assumeNotNull(seq))) FROM " + c.table.name + s.where()
+// present reads which seqs of a span are in the table, as it stands or with
+// "FINAL" as it will be once all is merged. It waits for nothing: see running.
+// Reconciliation and audits both rest on it.
+func (c *server) present(ctx context.Context, s span, final string) (presence, error) {
+	query := "SELECT count(), groupArray(seq), arraySort(groupArrayIf(seq, n > 1)) FROM" +
+		" (SELECT toUInt64(assumeNotNull(seq)) AS seq, count() AS n FROM " + c.table.name + " " + final + s.where() + " GROUP BY seq)"
 	var p presence
 	var count uint64
 	var seqs []uint64
-	if err := c.queryRow(ctx, query, &p.rows, &count, &seqs); err != nil {
+	if err := c.queryRow(ctx, query, &count, &seqs, &p.doubles); err != nil {
 		return presence{}, err
 	}
 	p.seqs = make(map[uint64]bool, len(seqs))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"forebay/shipper"
 )
 
 // Rows is what the table holds of one event.
@@ -28,7 +30,7 @@ func Find(ctx context.Context, o Options, logID string, seq uint64, received tim
 	r := Rows{Addr: srv.addr}
 	where := " WHERE log_id = " + quoteText(logID) + " AND seq = " + number(seq)
 	if !received.IsZero() {
-		where = span{logID: logID, first: seq, last: seq, from: received.UnixMilli(), until: received.UnixMilli()}.where()
+		where = span{logID: logID, seqs: []shipper.Range{{First: seq, Last: seq}}, from: received.UnixMilli(), until: received.UnixMilli()}.where()
 	}
 	query := "SELECT count(), arraySlice(groupUniqArray(_part), 1, 10) FROM " + o.name() + where
 	if err := srv.queryRow(ctx, query, &r.Count, &r.Parts); err != nil {

@@ -153,7 +153,7 @@ func (d *delivery) missing(ctx context.Context, plan shipper.Plan, b *block, row
 		}
 		var have presence
 		if err = srv.idle(ctx, plan.Token); err == nil {
-			have, err = srv.present(ctx, b.span())
+			have, err = srv.present(ctx, b.span(), "")
 		}
 		if err == nil {
 			return slices.DeleteFunc(slices.Clone(rows), func(row int) bool {
@@ -228,12 +228,22 @@ func (d *delivery) unseen(b *block, missing []int) error {
 		d.server.addr, len(left), b.seqs[left[0]], b.seqs[left[len(left)-1]], maxUnseen)}
 }
 
-// mayHaveExpired tells whether the table's TTL may have taken a row: a day
-// before its time, since the server counts differently at the edges.
+// mayHaveExpired tells whether the table's TTL may have taken a row.
 func (t table) mayHaveExpired(received int64) bool {
-	if !strings.Contains(t.full, "TTL ") {
-		return false
+	keeps := t.keeps()
+	return keeps > 0 && time.Since(time.UnixMilli(received)) > keeps
+}
+
+// keeps is how long a row stays in the table for certain, 0 if for ever: a day
+// less than the TTL, or half of a short one, since the server counts differently
+// at the edges. A TTL that cannot be read may be as short as two days.
+func (t table) keeps() time.Duration {
+	const day = 24 * time.Hour
+	switch {
+	case !strings.Contains(t.full, "TTL "):
+		return 0
+	case t.ttl == 0:
+		return day
 	}
-	day := 24 * time.Hour
-	return time.Since(time.UnixMilli(received)) > max(t.ttl-day, day)
+	return t.ttl - min(day, t.ttl/2)
 }

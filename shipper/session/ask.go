@@ -67,6 +67,11 @@ func (m *Marks) Of(ctx context.Context, project, session string) ([]ReceiverMark
 	case http.StatusOK:
 	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
 		return nil, ErrMarksNotOffered
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return nil, &shipper.PauseError{
+			Reason: "the Session Manager refuses the credentials for its marks: put a valid bearer token into shippers.session.token_file",
+			Err:    fmt.Errorf("it answers %s", res.Status),
+		}
 	default:
 		return nil, fmt.Errorf("ask for a session's marks: the Session Manager answers %s", res.Status)
 	}

@@ -1,0 +1,367 @@
+package shipper
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// watchKey is where an operator's wish for a watch is kept, and provenKey how
+// far the watch of a cursor came.
+const watchKey = "proof/watch"
+
+func provenKey(cursor string) string { return "proof/watch/" + cursor }
+
+// watchRests is how many times as long as a question took the watch rests
+// after it: it asks for a tenth of the time at most.
+const watchRests = 9
+
+// The bounds of the time between two rounds of the watch.
+const (
+	LeastWatch = time.Second
+	MostWatch  = 24 * time.Hour
+)
+
+// Watched is how far the watch of one cursor came: at ProvenAt all events of
+// From..ProvenSeq were at the destination, or counted as what they are instead.
+type Watched struct {
+	Cursor    string    `json:"cursor"`
+	Since     time.Time `json:"since"` // when the watch began
+	From      uint64    `json:"from"`  // where
+	Next      uint64    `json:"next"`  // all before were compared
+	ProvenSeq uint64    `json:"proven_seq"`
+	ProvenAt  time.Time `json:"proven_at,omitzero"`
+	Missing   uint64    `json:"missing"`
+	Holes     []Range   `json:"holes,omitempty"` // the missing
+	Behind    []Behind  `json:"behind,omitempty"`
+	Doubles   uint64    `json:"doubles"`
+	Double    []Range   `json:"double,omitempty"`
+	Again     uint64    `json:"again,omitempty"` // where the slow second look at older events is
+
+	NotOffered bool      `json:"not_offered,omitempty"` // the destination does not tell what it has
+	Error      string    `json:"error,omitempty"`       // why the last round did not end
+	Begun      time.Time `json:"-"`                     // since when this process watches
+}
+
+// Unproven is since when nothing was proven.
+func (w Watched) Unproven() time.Time {
+	if w.ProvenAt.After(w.Begun) {
+		return w.ProvenAt
+	}
+	return w.Begun
+}
+
+// watch is what Audits know of it.
+type watch struct {
+	mu      sync.Mutex
+	asked   time.Duration // by an operator; 0: not
+	changed chan struct{} // closed when it is switched
+	turn    int           // counts the switches: a round of before them counts for nothing
+	cursors []*Cursor     // whose destinations can be audited
+	proven  map[string]Watched
+}
+
+func (a *Audits) loadWatch() error {
+	w := &a.watch
+	w.changed, w.proven = make(chan struct{}), map[string]Watched{}
+	state := a.opts.Cursors.opts.State
+	saved, err := state.Get(watchKey)
+	if err == nil && saved != nil {
+		err = json.Unmarshal(saved, &w.asked)
+	}
+	if err != nil {
+		return fmt.Errorf("read whether there is a watch: %w", err)
+	}
+	for _, c := range a.opts.Cursors.All() {
+		d, err := a.opts.Open(c.name)
+		if err != nil {
+			if !errors.Is(err, ErrRefused) {
+				a.opts.Logger.Warn("what a cursor has delivered cannot be watched", "cursor", c.name, "err", err)
+			}
+			continue
+		}
+		d.close()
+		w.cursors = append(w.cursors, c)
+		saved, err := state.Get(provenKey(c.name))
+		if err != nil {
+			return fmt.Errorf("read how far the watch of cursor %s came: %w", c.name, err)
+		}
+		if saved == nil {
+			continue
+		}
+		var p Watched
+		if err := json.Unmarshal(saved, &p); err != nil {
+			return fmt.Errorf("how far the watch of cursor %s came cannot be read: %w", c.name, err)
+		}
+		w.proven[c.name] = p
+	}
+	return nil
+}
+
+// SetWatch has the cursors' destinations watched every so often, from the
+// oldest event that the log keeps on, or no longer if every is 0. It is kept
+// over restarts. What the configuration asks for cannot be switched off.
+func (a *Audits) SetWatch(cmd Command, every time.Duration) error {
+	switch {
+	case every == 0 && a.opts.Watch > 0:
+		return fmt.Errorf("audit: %w: the configuration asks for the watch (audit.every)", ErrRefused)
+	case every != 0 && (every < LeastWatch || every > MostWatch):
+		return fmt.Errorf("audit: %w: a watch has %s to %s between two rounds, or 0 to end it", ErrRefused, LeastWatch, MostWatch)
+	}
+	w := &a.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	value, err := json.Marshal(every)
+	if err != nil {
+		return fmt.Errorf("encode the watch: %w", err)
+	}
+	writes := []Write{{Key: watchKey, Value: value}}
+	for _, c := range w.cursors {
+		writes = append(writes, Write{Key: provenKey(c.name)})
+	}
+	type switched struct {
+		Every string `json:"every"`
+	}
+	entry := TrailEntry{By: cmd.By, Why: cmd.Why, Verb: "watch"}
+	err = a.opts.Cursors.trail.commit(entry, switched{w.asked.String()}, switched{every.String()}, func(entry ...Write) error {
+		return a.opts.Cursors.opts.State.Commit(append(writes, entry...)...)
+	})
+	if err != nil {
+		return fmt.Errorf("save the watch: %w", err)
+	}
+	w.asked = every
+	w.turn++
+	clear(w.proven)
+	close(w.changed)
+	w.changed = make(chan struct{})
+	return nil
+}
+
+// Watch is how often the watch compares, 0 if there is none, and how far it
+// came with each cursor, in their order.
+func (a *Audits) Watch() (every time.Duration, all []Watched) {
+	w := &a.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if every = w.every(a.opts.Watch); every == 0 {
+		return 0, nil
+	}
+	for _, c := range w.cursors {
+		all = append(all, w.of(c))
+	}
+	return every, all
+}
+
+// every is called with w.mu held.
+func (w *watch) every(configured time.Duration) time.Duration {
+	if w.asked > 0 {
+		return w.asked
+	}
+	return configured
+}
+
+// runWatch watches every cursor that can be audited until ctx ends, each by
+// itself.
+func (a *Audits) runWatch(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, c := range a.watch.cursors {
+		wg.Go(func() { a.watchCursor(ctx, c) })
+	}
+	wg.Wait()
+}
+
+// watchCursor makes a round every so often, while there is a watch.
+func (a *Audits) watchCursor(ctx context.Context, c *Cursor) {
+	for ctx.Err() == nil {
+		p, turn, every, changed := a.beginRound(c)
+		var due <-chan time.Time
+		if every > 0 {
+			r := round{audits: a, cursor: c, turn: turn, p: p}
+			if err := r.run(ctx); ctx.Err() == nil {
+				r.end(err)
+			}
+			due = time.After(every)
+		}
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-due:
+		}
+	}
+}
+
+func (a *Audits) beginRound(c *Cursor) (p Watched, turn int, every time.Duration, changed chan struct{}) {
+	w := &a.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if every = w.every(a.opts.Watch); every > 0 {
+		p = w.of(c)
+	}
+	return p, w.turn, every, w.changed
+}
+
+// of is how far the watch came with a cursor; it begins if it has not. It is
+// called with w.mu held.
+func (w *watch) of(c *Cursor) Watched {
+	p := w.proven[c.name]
+	if p.Since.IsZero() {
+		oldest := max(c.log.FirstSeq(), 1)
+		p = Watched{Cursor: c.name, Since: time.Now().UTC(), From: oldest, Next: oldest}
+	}
+	if p.Begun.IsZero() {
+		p.Begun = time.Now().UTC()
+	}
+	w.proven[c.name] = p
+	return p
+}
+
+// round is one look of the watch at a cursor's destination.
+type round struct {
+	audits *Audits
+	cursor *Cursor
+	turn   int
+	p      Watched
+	pace   duty
+	since  time.Time
+	dest   AuditTarget
+}
+
+// run looks at what was wrong, at what has come since, and at a piece of what
+// was proven before: rows can go later on, too.
+func (r *round) run(ctx context.Context) (err error) {
+	if r.dest, err = r.audits.opts.Open(r.cursor.name); err != nil {
+		return err
+	}
+	defer r.dest.close()
+	if r.since, err = r.dest.Prover.Reach(ctx); err != nil {
+		return err
+	}
+	r.pace = duty{rests: watchRests}
+	if err := r.lookAtWrong(ctx); err != nil {
+		return err
+	}
+	old := r.p.Next
+	for next := r.cursor.Next(); r.p.Next < next; {
+		s, err := r.look(ctx, Range{r.p.Next, next - 1})
+		if err != nil {
+			return err
+		}
+		r.p.Next = s.next
+		r.p.found(union(r.p.Holes, s.Missing), union(r.p.Double, s.Doubles), behind(r.p.Behind, s.Behind))
+		if err := r.publish(); err != nil {
+			return err
+		}
+	}
+	if oldest := max(r.cursor.log.FirstSeq(), 1); r.p.Again < oldest || r.p.Again >= old {
+		r.p.Again = oldest
+	}
+	if last := min(old, r.cursor.Next()) - 1; !r.dest.Once && r.p.Again <= last {
+		s, err := r.look(ctx, Range{r.p.Again, last})
+		if err != nil {
+			return err
+		}
+		r.p.Again = s.next
+		r.p.found(union(r.p.Holes, s.Missing), union(r.p.Double, s.Doubles), behind(r.p.Behind, s.Behind))
+	}
+	return nil
+}
+
+// lookAtWrong compares anew what was missing or double. What the log no longer
+// keeps stays named, since nothing can prove it any more. After a rewind the
+// cursor comes again to what it has not passed.
+func (r *round) lookAtWrong(ctx context.Context) error {
+	next, oldest := r.cursor.Next(), max(r.cursor.log.FirstSeq(), 1)
+	r.p.Next = min(r.p.Next, next)
+	holes, doubles := cutFrom(r.p.Holes, oldest), []Range(nil)
+	var sessions []Behind
+	only := clip(union(r.p.Holes, r.p.Double), oldest, next-1)
+	for len(only) > 0 {
+		s, err := r.look(ctx, only...)
+		if err != nil {
+			return err
+		}
+		holes, doubles, sessions = union(holes, s.Missing), union(doubles, s.Doubles), behind(sessions, s.Behind)
+		only = cutBelow(only, s.next)
+	}
+	r.p.found(holes, doubles, sessions)
+	return nil
+}
+
+func (r *round) look(ctx context.Context, wanted ...Range) (stretch, error) {
+	if err := r.pace.rest(ctx); err != nil {
+		return stretch{}, err
+	}
+	r.pace.begin()
+	return r.dest.compare(ctx, r.cursor, r.since, wanted...)
+}
+
+// found notes what is wrong as things stand.
+func (p *Watched) found(holes, doubles []Range, sessions []Behind) {
+	p.Missing, p.Doubles = total(holes), total(doubles)
+	p.Holes, p.Double = atMost(holes), atMost(doubles)
+	p.Behind = sessions[:min(len(sessions), maxNamed)]
+}
+
+// atMost joins the nearest ranges until they are not too many: what lies between
+// is compared once more, too.
+func atMost(ranges []Range) []Range {
+	ranges = slices.Clone(ranges)
+	for len(ranges) > maxRanges {
+		ranges = joinNearest(ranges)
+	}
+	return ranges
+}
+
+// publish shows how far the round came, and saves it.
+func (r *round) publish() error {
+	r.p.ProvenSeq, r.p.ProvenAt = r.p.Next-1, time.Now().UTC()
+	if len(r.p.Holes) > 0 {
+		r.p.ProvenSeq = min(r.p.ProvenSeq, r.p.Holes[0].First-1)
+	}
+	r.p.Error, r.p.NotOffered = "", false
+	w := &r.audits.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.turn != r.turn {
+		return nil // it was switched meanwhile, and begins anew
+	}
+	value, err := json.Marshal(r.p)
+	if err == nil {
+		err = r.audits.opts.Cursors.opts.State.Commit(Write{Key: provenKey(r.cursor.name), Value: value})
+	}
+	if err != nil {
+		return fmt.Errorf("save how far the watch came: %w", err)
+	}
+	w.proven[r.cursor.name] = r.p
+	return nil
+}
+
+// end notes how a round ended.
+func (r *round) end(err error) {
+	if err == nil {
+		err = r.publish()
+	}
+	if err == nil {
+		return
+	}
+	w := &r.audits.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.turn != r.turn {
+		return
+	}
+	p := w.proven[r.cursor.name]
+	if text := shorten(err.Error()); errors.Is(err, ErrCannotProve) {
+		p.NotOffered, p.Error = true, text
+	} else {
+		if p.Error == "" {
+			r.audits.opts.Logger.Warn("the watch could not compare, trying again", "cursor", r.cursor.name, "err", err)
+		}
+		p.Error = text
+	}
+	w.proven[r.cursor.name] = p
+}
