@@ -1,0 +1,63 @@
+package shipper
+
+import (
+	"slices"
+
+	"forebay/wal"
+	"forebay/wal/record"
+)
+
+// detach gives the Raw of events memory of their own, one piece for those of a
+// session that stand together.
+func detach(events []Event) {
+	for len(events) > 0 {
+		n, size := 0, 0
+		for n < len(events) && events[n].Session == events[0].Session {
+			size += len(events[n].Raw)
+			n++
+		}
+		piece := make([]byte, 0, size)
+		for i := range n {
+			start := len(piece)
+			piece = append(piece, events[i].Raw...)
+			events[i].Raw = piece[start:len(piece):len(piece)]
+		}
+		events = events[n:]
+	}
+}
+
+// unpack appends the events of a block that are not before from. An entry
+// that passed the block's checksum and yet cannot be decoded is named lost,
+// whole: nobody guesses at its content. Batch is memory to decode into.
+func unpack(block *wal.Block, batch *record.Batch, from uint64, events []Event, lost []wal.Gap) ([]Event, []wal.Gap) {
+	for _, g := range block.Gaps {
+		if g.Last >= from {
+			g.First = max(g.First, from)
+			lost = append(lost, g)
+		}
+	}
+	end := block.FirstSeq + uint64(block.Events)
+	for first, data := range block.Entries() {
+		if err := batch.Decode(data); err != nil || first+uint64(len(batch.Events)) > end {
+			lost = append(lost, wal.Gap{
+				First: max(first, from), Last: end - 1,
+				Reason: "record cannot be decoded", File: block.File, Offset: block.Offset,
+			})
+			return events, lost
+		}
+		events = slices.Grow(events, len(batch.Events))
+		for i, e := range batch.Events {
+			seq := first + uint64(i)
+			if seq < from {
+				continue
+			}
+			events = append(events, Event{
+				Seq: seq, LogID: block.LogID, ReceivedAt: block.Time,
+				Project: batch.Project, SDKVersion: batch.SDKVersion, AppID: batch.AppID,
+				Session: e.Session, Raw: e.Raw,
+			})
+		}
+		clear(batch.Events) // lets go of the block
+	}
+	return events, lost
+}
