@@ -51,27 +51,37 @@ func TestManualCommands(t *testing.T) {
 	p.postSample(t, 20)
 	poison := p.postPoison(t)
 	p.settled()
-	own := strings.NewReplacer("4711", fmt.Sprint(poison), "5c2f-17-1", "poison", "120000", "2", "NAME", "session", "127.0.0.1:7071", p.adminAddr)
+	own := strings.NewReplacer("4711", fmt.Sprint(poison), "5c2f-17-1", "poison", "120000", "2", "replay-1", "lasting", "NAME", "session", "127.0.0.1:7071", p.adminAddr)
+	for _, name := range []string{"event.json", "events.ndjson"} {
+		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(nodetest.Event("a", "")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	// What has to be so before a command makes sense; the manual's reader comes with it.
-	prepare := map[string]func(){
-		"forebay audit session": func() { // a rewind that was undone has taken marks back
+	prepare := map[string]func(t *testing.T){
+		"forebay audit session": func(t *testing.T) { // a rewind that was undone has taken marks back
 			p.run(t, "forebay cursor rewind session --to-start --yes")
 			p.settled()
 		},
-		"forebay cursor step session": func() { p.postSample(t, 3) },
-		"forebay cursor undo NAME": func() {
+		"forebay cursor step session": func(t *testing.T) { p.postSample(t, 3) },
+		"forebay replay show replay-1": func(t *testing.T) { // one that does not end at once
+			p.run(t, "forebay replay --into clickhouse --name lasting --rate 1 --yes")
+		},
+		"forebay cursor undo NAME": func(t *testing.T) {
 			p.run(t, "forebay cursor rewind session --to-start --yes")
 		},
 	}
 	for _, command := range manualCommands(t) {
-		if f := prepare[command]; f != nil {
-			f()
-		}
-		if slices.Contains(strings.Fields(command), "tail") {
-			p.follow(t, own.Replace(command))
-			continue
-		}
-		p.run(t, own.Replace(command))
+		t.Run(command, func(t *testing.T) {
+			if f := prepare[command]; f != nil {
+				f(t)
+			}
+			if slices.Contains(strings.Fields(command), "tail") {
+				p.follow(t, own.Replace(command))
+				return
+			}
+			p.run(t, own.Replace(command))
+		})
 	}
 }
 

@@ -172,16 +172,17 @@ func TestDaysAndTTL(t *testing.T) {
 	}
 	engine.MustQuery(t, "SYSTEM STOP TTL MERGES events")
 	midnight := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -2)
-	begun := time.Now()
+	var clock atomic.Int64 // nanoseconds after the last second of the day began
 	log, err := wal.Open(wal.Options{Dir: t.TempDir(), SyncInterval: time.Second, Now: func() time.Time {
-		return midnight.Add(-100*time.Millisecond + time.Since(begun))
+		return midnight.Add(-time.Second + time.Duration(clock.Load()))
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := rigOver(t, log)
-	for time.Since(begun) < 300*time.Millisecond {
+	for range 3 {
 		r.append(10)
+		clock.Add(int64(700 * time.Millisecond))
 	}
 	r.start(o)
 	r.shipped()
