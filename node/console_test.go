@@ -84,6 +84,7 @@ func TestConsole(t *testing.T) {
 	t.Run("dead letters", func(t *testing.T) { consoleLetters(t, chromium) })
 	t.Run("keyboard", func(t *testing.T) { consoleKeyboard(t, chromium) })
 	t.Run("token", func(t *testing.T) { consoleToken(t, chromium) })
+	t.Run("several nodes", func(t *testing.T) { consoleFleet(t, chromium) })
 	t.Run("connection lost", func(t *testing.T) { consoleLost(t, chromium) })
 }
 
@@ -390,4 +391,22 @@ func consoleLost(t *testing.T, chromium context.Context) {
 	p.until(`!document.getElementById("lost").checkVisibility()`)
 	p.says("#strip .end", "seq 1")
 	p.content("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
+}
+
+// consoleFleet: nodes stand side by side, and one that does not answer says why.
+func consoleFleet(t *testing.T, chromium context.Context) {
+	other := nodetest.Config(t)
+	other.Node.ID = "edge-<b>2</b>"
+	nodetest.Key(t, other)
+	second := nodetest.Run(t, other)
+	c := nodetest.Config(t)
+	nodetest.Key(t, c)
+	gone := nodetest.FreeAddr(t)
+	c.Admin.Nodes = []string{gone, second.AdminURL[len("http://"):]}
+	p := open(t, chromium, nodetest.Run(t, c).AdminURL)
+	p.says("#fleet-list", "edge-<b>2</b>")
+	p.says("#fleet-list", gone)
+	p.says("#fleet-list", "no answer")
+	p.until(`!document.getElementById("fleet").hidden && document.querySelectorAll("#fleet-list tbody tr").length === 3`)
+	p.content()
 }

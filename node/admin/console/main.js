@@ -8,6 +8,7 @@ import * as cursors from "./cursors.js"
 import * as dead from "./dead.js"
 import { byId, keepFacts, mark, put, say } from "./dom.js"
 import * as drops from "./drops.js"
+import * as fleet from "./fleet.js"
 import { clock, count, plain, span, tick, when } from "./format.js"
 import * as health from "./health.js"
 import * as lines from "./lines.js"
@@ -95,7 +96,7 @@ function up() {
   byId("lost").hidden = true
   document.body.classList.remove("stale")
   byId("forget").hidden = !api.token()
-  for (const read of [readHistory, trail.read, drops.fill, lines.fill]) read().catch(() => {}) // as above
+  for (const read of [readHistory, trail.read, drops.fill, lines.fill, fleet.tick]) read().catch(() => {}) // as above
 }
 
 let nextTry
@@ -150,4 +151,5 @@ byId("forget").addEventListener("click", () => {
 setInterval(tick, 1000)
 setInterval(() => connected || !nextTry || countDown(), 500)
 setInterval(() => connected && readHistory(), historyEvery)
+setInterval(() => connected && fleet.tick(), 1000)
 setInterval(() => connected && readSegments(), segmentsEvery)
