@@ -83,6 +83,8 @@ func (e *edge) budget(events int64, eventBytes int) int64 {
 func (e *edge) cutOff() {
 	e.p.start()
 	nodetest.Eventually(e.tb, waitLimit, func() bool { return e.post(-1, 1) == nil }, "the key is known")
+	// A key serves from memory a moment before it is on disk: only then is it known without PostgreSQL.
+	nodetest.Eventually(e.tb, waitLimit, func() bool { return strings.Contains(e.p.log(), "keys are followed in PostgreSQL") }, "the key is kept")
 	e.p.kill()
 	e.postgres.Kill()
 	if err := e.clickhouse.Kill(); err != nil {
