@@ -151,6 +151,9 @@ func (n *Node) Run(ctx context.Context) error {
 	} {
 		behind.Go(func() { actor(background) })
 	}
+	// Whoever is answered finds a node that delivers and takes commands.
+	<-n.cursors.Begun()
+	<-n.replays.Begun()
 	var front sync.WaitGroup
 	front.Go(func() {
 		if err := n.adminServer.Serve(n.adminListener); !errors.Is(err, http.ErrServerClosed) {

@@ -30,6 +30,7 @@ type Options struct {
 type Cursors struct {
 	opts  Options
 	trail *trail
+	begun chan struct{} // closed by Run
 
 	epochMu sync.Mutex
 
@@ -52,7 +53,7 @@ func NewCursors(o Options) (*Cursors, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Cursors{opts: o, trail: trail}, nil
+	return &Cursors{opts: o, trail: trail, begun: make(chan struct{})}, nil
 }
 
 // Add makes the cursor name, loading its position; one that is new starts at
@@ -107,15 +108,20 @@ func (cs *Cursors) Get(name string) *Cursor {
 
 // Run ships on all cursors until ctx ends, and returns once none has a
 // request in flight. Cursors fail and pause each for itself; the error is nil.
+// It is called once.
 func (cs *Cursors) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, c := range cs.All() {
 		c.enter()
 		wg.Go(func() { c.run(ctx) })
 	}
+	close(cs.begun)
 	wg.Wait()
 	return nil
 }
+
+// Begun is closed once Run was called and takes commands, such as a step.
+func (cs *Cursors) Begun() <-chan struct{} { return cs.begun }
 
 // KeepFrom is the lowest seq that some cursor still has to deliver: the log
 // must keep it. With no cursors nothing is needed, and it is the seq after

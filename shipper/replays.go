@@ -37,6 +37,8 @@ type Replays struct {
 	opts ReplayOptions
 	wake chan struct{} // there is one to be begun
 
+	begun chan struct{} // closed by Run
+
 	commands sync.Mutex // one start or cancel at a time
 
 	mu   sync.Mutex
@@ -57,7 +59,7 @@ type replay struct {
 // NewReplays loads the replays that are known. One whose destination can no
 // longer be opened pauses and says why.
 func NewReplays(cs *Cursors, o ReplayOptions) (*Replays, error) {
-	rs := &Replays{set: cs, opts: o, wake: make(chan struct{}, 1)}
+	rs := &Replays{set: cs, opts: o, wake: make(chan struct{}, 1), begun: make(chan struct{})}
 	err := cs.opts.State.Scan(replayPrefix, func(key string, value []byte) error {
 		record, err := decodeReplay(key, value)
 		if err != nil {
@@ -110,9 +112,14 @@ func (u unopened) Ship(context.Context, *Feed) error {
 	return &PauseError{Reason: "its destination cannot be opened: mend the configuration and restart the node, or cancel the replay", Err: u.err}
 }
 
-// Run delivers until ctx ends, and returns once nothing is in flight.
+// Begun is closed once Run was called and takes replays.
+func (rs *Replays) Begun() <-chan struct{} { return rs.begun }
+
+// Run delivers until ctx ends, and returns once nothing is in flight. It is
+// called once.
 func (rs *Replays) Run(ctx context.Context) {
 	rs.setRuns(true)
+	close(rs.begun)
 	defer rs.setRuns(false)
 	var running sync.WaitGroup
 	defer func() {
