@@ -17,7 +17,7 @@ import (
 )
 
 // tracedEvents is how many events the log of BenchmarkTrace has, unless
-// FOREBAY_BENCH_EVENTS says so.
+// BENCH_EVENTS says so.
 const tracedEvents = 10_000_000
 
 // BenchmarkTrace looks for one event in a log of ten million, all of them
@@ -25,16 +25,16 @@ const tracedEvents = 10_000_000
 // newest, and for a key that is not there. Each line is the whole answer of a
 // stopped node, its destinations aside; the log's files are in the page cache.
 //
-// The log is made in the folder for temporary files, or in FOREBAY_BENCH_DIR.
+// The log is made in the folder for temporary files, or in BENCH_DIR.
 func BenchmarkTrace(b *testing.B) {
 	events := tracedEvents
-	if text := os.Getenv("FOREBAY_BENCH_EVENTS"); text != "" {
+	if text := os.Getenv("BENCH_EVENTS"); text != "" {
 		var err error
 		if events, err = strconv.Atoi(text); err != nil {
 			b.Fatal(err)
 		}
 	}
-	dir, err := os.MkdirTemp(os.Getenv("FOREBAY_BENCH_DIR"), "trace-bench-")
+	dir, err := os.MkdirTemp(os.Getenv("BENCH_DIR"), "trace-bench-")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -17,6 +17,9 @@ type Log interface {
 	FirstSeq() uint64
 	// DurableSeq is the newest seq on disk, 0 for an empty log.
 	DurableSeq() uint64
+	// TimeOf is when the block that holds seq was committed, or the first one
+	// after it; the zero time if there is none.
+	TimeOf(seq uint64) (time.Time, error)
 }
 
 // State keeps what must survive a restart. Keys are plain text, values belong

@@ -117,7 +117,7 @@ func (c *Cursor) Status() Status {
 
 	if durable >= s.NextSeq {
 		s.LagEvents = durable - s.NextSeq + 1
-		if at, err := c.timeOf(s.NextSeq); err == nil {
+		if at, err := c.log.TimeOf(s.NextSeq); err == nil && !at.IsZero() {
 			s.OldestUnshipped = at
 			s.LagSeconds = max(time.Since(at).Seconds(), 0)
 		}
@@ -138,23 +138,7 @@ func (c *Cursor) DeliveredTo() (time.Time, error) {
 	if next <= max(c.log.FirstSeq(), 1) {
 		return time.Time{}, nil
 	}
-	return c.timeOf(next - 1)
-}
-
-// timeOf is the commit time of the block that holds seq, or of the first one
-// after it.
-func (c *Cursor) timeOf(seq uint64) (_ time.Time, err error) {
-	r := c.log.NewReader(seq)
-	defer func() {
-		if cerr := r.Close(); err == nil {
-			err = cerr
-		}
-	}()
-	b, err := r.Next(onlyReady())
-	if err != nil {
-		return time.Time{}, err
-	}
-	return b.Time, nil
+	return c.log.TimeOf(next - 1)
 }
 
 // meter counts events over the last minute, second by second.

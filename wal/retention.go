@@ -2,9 +2,6 @@ package wal
 
 import (
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -146,51 +143,4 @@ func (l *Log) retainedSeq() uint64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.retained
-}
-
-// SeekTime returns the first seq whose commit time is t or later, or
-// DurableSeq()+1 if there is none. It opens O(log n) segments and reads the
-// headers of one.
-func (l *Log) SeekTime(t time.Time) (uint64, error) {
-	segments := l.view()
-	if len(segments) == 0 {
-		return l.nextSeq(), nil
-	}
-	i, err := l.search(segments, func(h *Header) bool { return !h.Time.Before(t) })
-	if err != nil {
-		return 0, err
-	}
-	for ; i < len(segments); i++ {
-		seq, err := l.firstSince(segments[i], t)
-		if err != nil || seq > 0 {
-			return seq, err
-		}
-	}
-	return l.nextSeq(), nil
-}
-
-// firstSince returns the first seq in s with commit time t or later, or 0.
-func (l *Log) firstSince(s *segment, t time.Time) (uint64, error) {
-	size, _ := l.extent(s)
-	if size == 0 {
-		return 0, nil
-	}
-	file, err := os.Open(filepath.Join(l.opts.Dir, s.name()))
-	if err != nil {
-		return 0, err
-	}
-	defer file.Close()
-	scan := l.newScanner(s, file, size)
-	for {
-		b, _, err := scan.next()
-		if err == io.EOF {
-			return 0, nil
-		}
-		if err != nil {
-			return 0, err
-		}
-		if !b.Time.Before(t) {
-			return b.FirstSeq, nil
-		}
-	}
 }

@@ -193,6 +193,29 @@ func TestSeekTime(t *testing.T) {
 	})
 }
 
+// TestTimeOf asks for the time of each seq, and of some that are not there:
+// those that retention has deleted, and those to come.
+func TestTimeOf(t *testing.T) {
+	l := open(t, options(filepath.Join(fastDir(t), "log")))
+	fill(t, l, 150)
+	if _, err := l.Retain(wal.Retention{Bytes: l.Stats().Bytes / 2, KeepFrom: l.DurableSeq()}); err != nil {
+		t.Fatal(err)
+	}
+	blocks := readAll(t, l, 1).blocks
+	for seq := uint64(0); seq <= l.DurableSeq()+1; seq++ {
+		for len(blocks) > 0 && blocks[0].LastSeq() < seq {
+			blocks = blocks[1:]
+		}
+		var want time.Time
+		if len(blocks) > 0 {
+			want = blocks[0].Time
+		}
+		if at, err := l.TimeOf(seq); err != nil || !at.Equal(want) {
+			t.Fatalf("seq %d of %d..%d: %v, want %v, %v", seq, l.FirstSeq(), l.DurableSeq(), at, want, err)
+		}
+	}
+}
+
 func TestDigests(t *testing.T) {
 	l := open(t, options(filepath.Join(fastDir(t), "log")))
 	fill(t, l, 150)

@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	silenceRequests = 2000 // of each outcome, unless FOREBAY_BENCH_REQUESTS says otherwise
+	silenceRequests = 2000 // of each outcome, unless BENCH_REQUESTS says otherwise
 	silenceLoad     = 32   // connections that send all the time, where there is load
 	silenceProbers  = 4    // connections that measure then; at rest there is one
 	silenceBound    = 0.55
@@ -47,14 +47,14 @@ const (
 // refused ones take longer for certain, 0 if the stored ones do. Where it is
 // more than 0.05 away from 0.50 the benchmark fails.
 //
-// FOREBAY_BENCH_REQUESTS is the number of requests of each kind in each row;
+// BENCH_REQUESTS is the number of requests of each kind in each row;
 // the full form is 20000.
 func BenchmarkSilence(b *testing.B) {
 	n := silenceRequests
-	if text := os.Getenv("FOREBAY_BENCH_REQUESTS"); text != "" {
+	if text := os.Getenv("BENCH_REQUESTS"); text != "" {
 		var err error
 		if n, err = strconv.Atoi(text); err != nil || n < 1 {
-			b.Fatalf("FOREBAY_BENCH_REQUESTS is %q, want a number", text)
+			b.Fatalf("BENCH_REQUESTS is %q, want a number", text)
 		}
 	}
 	var table strings.Builder

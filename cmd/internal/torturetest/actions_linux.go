@@ -51,6 +51,10 @@ func actions(w *world) []action {
 		{"step a cursor", 2, "", w.stepCursor},
 		{"rewind a cursor", 3, "", w.rewindCursor},
 		{"undo a rewind", 1, "", w.undoRewind},
+		{"replay a part of the log", 1, "", w.replay},
+		{"cancel a replay", 1, "", w.cancelReplay},
+		{"audit a cursor", 1, "", w.audit},
+		{"reload the configuration", 1, "", w.reload},
 	}
 	if w.small {
 		all = append(all, action{"fill the disk", 3, "disk", w.fillDisk})

@@ -97,24 +97,32 @@ func (w *world) judgeClickHouse(status admin.Status, firstKept uint64, known map
 	}
 }
 
-// at is a session's place in the order.
-type at struct{ epoch, seq uint64 }
+// at is a session's place in the order of a log. A replay has a log ID of its own.
+type at struct {
+	log        string
+	epoch, seq uint64
+}
 
 // judgeReceiver reads what the receiver took: each event once in an epoch, in order within its session but for fills,
-// which come late by agreement.
+// which come late by agreement. Of a replay likewise, but that all of it need not be there.
 func (w *world) judgeReceiver(status admin.Status, known map[uint64]string) {
 	arrived := map[uint64]string{}
-	taken := map[at]bool{}           // by epoch and seq
-	sessions := map[string]at{}      // where each session is
+	taken := map[at]bool{}           // by log, epoch and seq
+	sessions := map[[2]string]at{}   // where each session is, by log
 	sessionOf := map[uint64]string{} // of each seq
 	err := receiver.ReadStateFile(w.journal, func(d receiver.Delivery) error {
-		place := sessions[d.Session]
+		replay := d.LogID != status.LogID
+		if replay && !d.Replay {
+			w.book.problem("session: seqs %v came from the log %s, which is %s", d.Seqs, d.LogID, status.LogID)
+		}
+		name := [2]string{d.LogID, d.Session}
+		place := sessions[name]
 		if len(d.Fill) == 0 && d.Epoch < place.epoch {
 			return fmt.Errorf("session %s goes back from epoch %d to %d", d.Session, place.epoch, d.Epoch)
 		}
 		for i, seq := range d.Seqs {
 			key := keyIn(d.Events[i])
-			if taken[at{d.Epoch, seq}] {
+			if taken[at{d.LogID, d.Epoch, seq}] {
 				w.book.problem("session: seq %d (%s) took effect twice in epoch %d", seq, key, d.Epoch)
 			}
 			if other, ok := sessionOf[seq]; ok && other != d.Session {
@@ -123,16 +131,22 @@ func (w *world) judgeReceiver(status admin.Status, known map[uint64]string) {
 			if before, ok := arrived[seq]; ok && before != key {
 				w.book.problem("session: seq %d was %s and is %s", seq, before, key)
 			}
-			taken[at{d.Epoch, seq}], sessionOf[seq], arrived[seq] = true, d.Session, key
+			if inLog, ok := known[seq]; ok && replay && inLog != key {
+				w.book.problem("session: seq %d is replayed as %s, in the log it is %s", seq, key, inLog)
+			}
+			taken[at{d.LogID, d.Epoch, seq}], sessionOf[seq] = true, d.Session
+			if !replay {
+				arrived[seq] = key
+			}
 			if len(d.Fill) > 0 {
 				continue
 			}
 			if d.Epoch == place.epoch && seq <= place.seq {
 				w.book.problem("session %s: seq %d came after seq %d of epoch %d", d.Session, seq, place.seq, d.Epoch)
 			}
-			place = at{d.Epoch, seq}
+			place = at{d.LogID, d.Epoch, seq}
 		}
-		sessions[d.Session] = place
+		sessions[name] = place
 		return nil
 	})
 	if err != nil {

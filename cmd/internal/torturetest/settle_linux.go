@@ -91,7 +91,7 @@ func (w *world) settle(clients *sync.WaitGroup) (status admin.Status, settled bo
 		}
 		return true, ""
 	})
-	return status, answered && settled
+	return status, answered && settled && w.endReplays()
 }
 
 // judge holds what the node says of itself, what it left behind, and what has arrived against the book.
@@ -100,6 +100,7 @@ func (w *world) judge(status admin.Status) {
 		w.book.problem("the ledger does not balance: %+v", status.Ledger)
 	}
 	w.judgeKeys()
+	w.judgeAudits()
 	w.judgeFootprint()
 	if report, err := w.admin.Verify(context.Background()); err != nil {
 		w.book.problem("verify: %v", err)

@@ -1,0 +1,59 @@
+package wal
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"time"
+)
+
+// SeekTime returns the first seq whose commit time is t or later, or
+// DurableSeq()+1 if there is none. It opens O(log n) segments and reads the
+// headers of one.
+func (l *Log) SeekTime(t time.Time) (uint64, error) {
+	since := func(h *Header) bool { return !h.Time.Before(t) }
+	h, err := l.seek(since, since)
+	if err != nil || h == nil {
+		return l.nextSeq(), err
+	}
+	return h.FirstSeq, nil
+}
+
+// TimeOf returns the commit time of the block that holds seq, or of the first
+// one after it if that is lost or deleted, or the zero time if there is none.
+// It costs as much as SeekTime: a reader would read a segment up to the block.
+func (l *Log) TimeOf(seq uint64) (time.Time, error) {
+	h, err := l.seek(func(h *Header) bool { return h.FirstSeq > seq }, func(h *Header) bool { return h.LastSeq() >= seq })
+	if err != nil || h == nil {
+		return time.Time{}, err
+	}
+	return h.Time, nil
+}
+
+// seek returns the header of the first block that matches, or nil. after tells
+// of a block that those which match begin before it, or with it.
+func (l *Log) seek(after, matches func(*Header) bool) (*Header, error) {
+	segments := l.view()
+	if len(segments) == 0 {
+		return nil, nil
+	}
+	i, err := l.search(segments, after)
+	if err != nil {
+		return nil, err
+	}
+	var match *Header
+	for ; i < len(segments) && match == nil; i++ {
+		err := l.eachHeader(context.Background(), segments[i], func(b *rawBlock) error {
+			if !matches(&b.Header) {
+				return nil
+			}
+			match = &b.Header
+			return io.EOF
+		})
+		if err != nil && !(errors.Is(err, fs.ErrNotExist) && !l.holds(segments[i])) { // else retention was faster
+			return nil, err
+		}
+	}
+	return match, nil
+}
