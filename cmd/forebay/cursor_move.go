@@ -77,7 +77,7 @@ func newCursorUndo(g *globals) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return g.withNode(func(c *admin.Client) error {
 				m, err := c.Undo(cmd.Context(), args[0], command(why))
-				return g.showMoved("went back", m, err)
+				return g.showMoved("returned", m, err)
 			})
 		},
 	}

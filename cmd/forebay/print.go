@@ -136,5 +136,8 @@ func seconds(s float64) string {
 	if d < time.Second {
 		return d.Round(time.Millisecond).String()
 	}
+	if days := d.Hours() / 24; days >= 3 {
+		return fmt.Sprintf("%.0f days", days)
+	}
 	return d.Round(time.Second).String()
 }

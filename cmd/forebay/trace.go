@@ -102,7 +102,11 @@ func traceRows(e admin.TracedEvent) (rows [][]string) {
 		}
 		for _, mark := range m.Marks {
 			if mark.LogID == e.LogID {
-				add("its session", "the Session Manager has it up to seq %d, epoch %d, gaps %s", mark.Seq, mark.Epoch, mark.Gaps)
+				gaps := "without gaps"
+				if len(mark.Gaps) > 0 {
+					gaps = "gaps " + mark.Gaps.String()
+				}
+				add("its session", "the Session Manager has it up to seq %d, epoch %d, %s", mark.Seq, mark.Epoch, gaps)
 			}
 		}
 	}
