@@ -83,7 +83,7 @@ func TestOwnPauseEndsWithItsCause(t *testing.T) {
 
 		denied.Store(1)
 		rig.Append("p", "a", 4)
-		synctest.Wait()
+		time.Sleep(time.Second)
 		if s := ship.Status(); s.State != shipper.Paused {
 			t.Errorf("with the cause back: %+v", s)
 		}

@@ -3,12 +3,19 @@ package wal
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 const (
 	minRetry = 10 * time.Millisecond
 	maxRetry = time.Second
+
+	// tailDelay is how long a reader at the tail may wait to be told of a block
+	// when nothing else is committed. Readers that begin at once, with the whole
+	// block to decode, take the processor from the replies to its appenders: a
+	// large request was answered later by that than one that was not stored.
+	tailDelay = 2 * time.Millisecond
 )
 
 // committer writes to the log, one group at a time: mostly in a goroutine of its
@@ -24,6 +31,7 @@ type committer struct {
 	syncedAt time.Time // with SyncInterval: when the last sync ended
 	tails    []tornTail
 	asleep   bool      // readers have not been told of the newest block
+	bell     *tailBell // tells them a little later
 	exposed  bool      // readers may have the newest segment open
 	suspect  bool      // a sync has failed since the newest segment was last rewritten
 	since    time.Time // when the log became unavailable
@@ -106,8 +114,9 @@ func (c *committer) commitGroup(g *group) {
 	}
 	c.retry = minRetry
 	c.queue.finish(g, first, nil)
-	if !c.queue.waiting() {
-		c.wakeReaders()
+	if c.asleep && !c.queue.waiting() {
+		c.asleep = false
+		c.bell.ring()
 	}
 }
 
@@ -184,6 +193,7 @@ func (c *committer) syncWritten() {
 
 // finish ends a log that closes.
 func (c *committer) finish() {
+	defer c.bell.stop()
 	c.syncWritten()
 	if c.appender == nil {
 		c.closeErr = errors.Join(c.queue.unavailable(), c.recover())
@@ -225,3 +235,27 @@ func (c *committer) wakeReaders() {
 		c.tail.wake()
 	}
 }
+
+// tailBell wakes readers tailDelay after the first of its rings.
+type tailBell struct {
+	timer *time.Timer
+	rung  atomic.Bool
+}
+
+func newTailBell(wake func()) *tailBell {
+	t := new(tailBell)
+	t.timer = time.AfterFunc(tailDelay, func() {
+		t.rung.Store(false)
+		wake()
+	})
+	t.timer.Stop()
+	return t
+}
+
+func (t *tailBell) ring() {
+	if t.rung.CompareAndSwap(false, true) {
+		t.timer.Reset(tailDelay)
+	}
+}
+
+func (t *tailBell) stop() { t.timer.Stop() }

@@ -331,6 +331,7 @@ func (l *Log) start(end logEnd) error {
 		suspect: end.torn,
 		since:   time.Now(),
 		retry:   minRetry,
+		bell:    newTailBell(l.tail.wake),
 	}
 	if err := c.recover(); err != nil {
 		if !isDiskFull(err) {

@@ -157,7 +157,10 @@ func (e *edge) comeBack() (took time.Duration) {
 	if err != nil {
 		e.tb.Fatal(err)
 	}
+	look := time.NewTicker(25 * time.Millisecond) // to look costs the node something
+	defer look.Stop()
 	nodetest.Eventually(e.tb, 20*time.Minute, func() bool {
+		<-look.C
 		_, clickhouse := cursorOf(e.tb, e.p.admin, "clickhouse")
 		_, session := cursorOf(e.tb, e.p.admin, "session")
 		return min(clickhouse, session) > s.Log.DurableSeq
@@ -212,7 +215,7 @@ func BenchmarkEdge(b *testing.B) {
 	e := newEdge(b)
 	e.setenv("GOMEMLIMIT", fmt.Sprintf("%dMiB", edgeMB*3/4)) // the rest is for what Go does not count
 	e.setenv("FOREBAY_WAL_SEGMENT_BYTES", "8MiB")
-	e.setenv("FOREBAY_LOG_LEVEL", "error")
+	e.setenv("FOREBAY_SHIPPERS_CLICKHOUSE_FLUSH_ROWS", "10000")
 	eventBytes := len(outageBody(0, perRequest)) / perRequest
 	e.budget(int64(events)+1, eventBytes)
 	onOneCore(b, e.cutOff)
@@ -232,9 +235,6 @@ func BenchmarkEdge(b *testing.B) {
 	perEvent := float64(s.Log.Bytes) / float64(s.Log.DurableSeq)
 	drained := e.comeBack()
 	all := memoryMB(b, pid, "VmHWM:")
-	if all > edgeMB {
-		b.Errorf("the node took %.0f MB of %d", all, edgeMB)
-	}
 	e.p.stop()
 
 	const gb = 1e9
@@ -250,6 +250,9 @@ func BenchmarkEdge(b *testing.B) {
 	b.ReportMetric(all, "peak-MB")
 	b.ReportMetric(drain, "drained-events/s")
 	b.ReportMetric(float64(edgeEvents)/(drain-edgeRate)/3600, "drain-h/24h")
+	if all > edgeMB {
+		b.Errorf("the node took %.0f MB of %d: %.0f at rest, %.0f up to the end of the outage", all, edgeMB, idle, peak)
+	}
 }
 
 // onOneCore runs fn, and what it starts, on the last of the cores that this process has.
