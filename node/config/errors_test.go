@@ -50,16 +50,17 @@ func TestBadFiles(t *testing.T) {
 
 func TestBadEnvironment(t *testing.T) {
 	for entry, want := range map[string]string{
-		"FOREBAY_WAL_FSNC=always":                 "FOREBAY_WAL_FSNC: unknown variable; did you mean FOREBAY_WAL_FSYNC?",
-		"FOREBAY_CLICKHOUSE_ADDRS=a:1":            "FOREBAY_CLICKHOUSE_ADDRS: unknown variable; did you mean FOREBAY_SHIPPERS_CLICKHOUSE_ADDRS?",
-		"FOREBAY_=":                               "FOREBAY_: unknown variable; did you mean FOREBAY_NODE_ID?",
-		"FOREBAY_forebay=":                        "FOREBAY_forebay: unknown variable; did you mean ",
-		"FOREBAY_LIMITS_BURST=many":               `FOREBAY_LIMITS_BURST: limits.burst: "many": expected a whole number`,
-		"FOREBAY_LIMITS_BURST=":                   "FOREBAY_LIMITS_BURST: limits.burst: expected a whole number",
-		"FOREBAY_LIMITS_REQUESTS_PER_SECOND=NaN":  `FOREBAY_LIMITS_REQUESTS_PER_SECOND: limits.requests_per_second: "NaN": expected a number`,
-		"FOREBAY_WAL_FSYNC=sometimes":             `FOREBAY_WAL_FSYNC: wal.fsync: "sometimes": expected always or interval`,
-		"FOREBAY_SHIPPERS_CLICKHOUSE_ADDRS=":      "FOREBAY_SHIPPERS_CLICKHOUSE_ADDRS: shippers.clickhouse.addrs: is empty; list the servers as host:port, or set enabled: false",
-		"FOREBAY_SHIPPERS_CLICKHOUSE_ENABLED=yes": `FOREBAY_SHIPPERS_CLICKHOUSE_ENABLED: shippers.clickhouse.enabled: "yes": expected true or false`,
+		"FOREBAY_WAL_FSNC=always":                            "FOREBAY_WAL_FSNC: unknown variable; did you mean FOREBAY_WAL_FSYNC?",
+		"FOREBAY_CLICKHOUSE_ADDRS=a:1":                       "FOREBAY_CLICKHOUSE_ADDRS: unknown variable; did you mean FOREBAY_SHIPPERS_CLICKHOUSE_ADDRS?",
+		"FOREBAY_=":                                          "FOREBAY_: unknown variable; did you mean FOREBAY_NODE_ID?",
+		"FOREBAY_forebay=":                                   "FOREBAY_forebay: unknown variable; did you mean ",
+		"FOREBAY_LIMITS_BURST=many":                          `FOREBAY_LIMITS_BURST: limits.burst: "many": expected a whole number`,
+		"FOREBAY_LIMITS_BURST=":                              "FOREBAY_LIMITS_BURST: limits.burst: expected a whole number",
+		"FOREBAY_LIMITS_REQUESTS_PER_SECOND=NaN":             `FOREBAY_LIMITS_REQUESTS_PER_SECOND: limits.requests_per_second: "NaN": expected a number`,
+		"FOREBAY_WAL_FSYNC=sometimes":                        `FOREBAY_WAL_FSYNC: wal.fsync: "sometimes": expected always or interval`,
+		"FOREBAY_SHIPPERS_CLICKHOUSE_ADDRS=u:hunter2@h:9000": "FOREBAY_SHIPPERS_CLICKHOUSE_ADDRS: shippers.clickhouse.addrs: holds a user or password; they go into shippers.clickhouse.username and password_file",
+		"FOREBAY_SHIPPERS_CLICKHOUSE_ADDRS=":                 "FOREBAY_SHIPPERS_CLICKHOUSE_ADDRS: shippers.clickhouse.addrs: is empty; list the servers as host:port, or set enabled: false",
+		"FOREBAY_SHIPPERS_CLICKHOUSE_ENABLED=yes":            `FOREBAY_SHIPPERS_CLICKHOUSE_ENABLED: shippers.clickhouse.enabled: "yes": expected true or false`,
 	} {
 		_, err := Load("", append(minimal(), entry))
 		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {

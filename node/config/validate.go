@@ -240,6 +240,10 @@ func (v *validator) clickhouse(c ClickHouse) {
 
 func (v *validator) addrs(path string, addrs []string) {
 	for _, addr := range addrs {
+		if strings.Contains(addr, "@") {
+			v.fail(path, "holds a user or password; they go into shippers.clickhouse.username and password_file")
+			continue
+		}
 		host, port, err := net.SplitHostPort(addr)
 		if n, portErr := strconv.Atoi(port); err != nil || host == "" || portErr != nil || n < 1 || n > 65535 {
 			v.fail(path, "%q is not host:port, such as clickhouse-1:9000", addr)
