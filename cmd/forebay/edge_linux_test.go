@@ -198,7 +198,7 @@ func TestOutageFitsTheBudgetThatIsPrinted(t *testing.T) {
 	e.p.stop()
 }
 
-// BenchmarkEdge gives a node one core and 256 MB, takes every upstream away, and sends a part of what comes in 24 hours
+// BenchmarkEdge gives a node one core and 256 MB, set as OPERATING.md says for a small machine, takes every upstream away, and sends a part of what comes in 24 hours
 // at 500 events a second, as fast as the node takes it: 600,000 events, or as many as BENCH_EVENTS says. Then everything comes
 // back. It reports what an event takes on disk and what that makes for 24 hours, beside the budget that `config check`
 // names beforehand; the memory after a tenth of the events and the most there ever was; and the rates. Memory that does
