@@ -3,9 +3,7 @@ package node_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -49,19 +47,7 @@ func TestRefusedRowsTellNoValues(t *testing.T) {
 		t.Errorf("the letter's reason is %q", reason)
 	}
 
-	told := logged.String()
-	for _, path := range []string{"/metrics", "/admin/v1/status", "/admin/v1/cursors/clickhouse", "/admin/v1/audit-log"} {
-		res, err := http.Get(n.AdminURL + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = res.Body.Close()
-		told += path + string(text)
-	}
+	told := logged.String() + fetched(t, n, "/metrics", "/admin/v1/status", "/admin/v1/cursors/clickhouse", "/admin/v1/audit-log")
 	trace, err := n.Admin.Trace(ctx, admin.TraceQuery{Seq: 3})
 	if err != nil {
 		t.Fatal(err)

@@ -119,6 +119,24 @@ func around(text, mark string) string {
 	return text[max(0, at-300):min(len(text), at+100)]
 }
 
+// fetched is what the admin listener says to GETs of the paths.
+func fetched(t *testing.T, n *nodetest.Node, paths ...string) (all string) {
+	t.Helper()
+	for _, path := range paths {
+		res, err := http.Get(n.AdminURL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		all += path + string(text)
+	}
+	return all
+}
+
 // No key and no value of an event is in what the node says or answers, nor, of
 // what it refused, in what it keeps.
 func TestNothingTellsSecrets(t *testing.T) {
@@ -170,21 +188,9 @@ func TestNothingTellsSecrets(t *testing.T) {
 	}
 	nodetest.Eventually(t, time.Minute, func() bool { mu.Lock(); defer mu.Unlock(); return calls >= len(answers) }, "the Session Manager has given every answer")
 
-	for _, path := range []string{
+	replies += fetched(t, n,
 		"/metrics", "/healthz", "/readyz", "/admin/v1/status", "/admin/v1/history", "/admin/v1/log", "/admin/v1/cursors", "/admin/v1/cursors/session",
-		"/admin/v1/audit-log", "/admin/v1/wal/segments", "/admin/v1/wal/verify", "/admin/v1/drops", "/debug/pprof/", "/debug/vars",
-	} {
-		res, err := client.Get(n.AdminURL + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = res.Body.Close()
-		replies += path + string(text)
-	}
+		"/admin/v1/audit-log", "/admin/v1/wal/segments", "/admin/v1/wal/verify", "/admin/v1/drops", "/debug/pprof/", "/debug/vars")
 	n.Stop()
 	all := map[string]string{"what was answered": replies, "what was logged": logged.String()}
 	for where, text := range all {
