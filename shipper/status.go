@@ -82,8 +82,8 @@ func (c *Cursor) report(err error) {
 	c.failure.count++
 }
 
-// Status reads the cursor. It may read one block of the log, to tell the age
-// of the oldest event that is not shipped.
+// Status reads the cursor. If it lags, that reads the headers of a segment of
+// the log, to tell the age of the oldest event that is not shipped.
 func (c *Cursor) Status() Status {
 	durable := c.log.DurableSeq()
 	c.mu.Lock()
