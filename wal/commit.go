@@ -11,11 +11,15 @@ const (
 	minRetry = 10 * time.Millisecond
 	maxRetry = time.Second
 
-	// tailDelay is how long a reader at the tail may wait to be told of a block
-	// when nothing else is committed. Readers that begin at once, with the whole
+	// tailDelay is how long a reader at the tail waits to be told of a block when
+	// nothing else is to be committed. Readers that begin at once, with the whole
 	// block to decode, take the processor from the replies to its appenders: a
 	// large request was answered later by that than one that was not stored.
 	tailDelay = 2 * time.Millisecond
+
+	// tailPause takes its place while one block follows another: reading several
+	// at once costs the appenders less than a wake-up and a read for each.
+	tailPause = 5 * time.Millisecond
 )
 
 // committer writes to the log, one group at a time: mostly in a goroutine of its
@@ -30,8 +34,7 @@ type committer struct {
 	unsynced bool      // with SyncInterval: there are writes since syncedAt
 	syncedAt time.Time // with SyncInterval: when the last sync ended
 	tails    []tornTail
-	asleep   bool      // readers have not been told of the newest block
-	bell     *tailBell // tells them a little later
+	bell     *tailBell // tells readers at the tail of new blocks
 	exposed  bool      // readers may have the newest segment open
 	suspect  bool      // a sync has failed since the newest segment was last rewritten
 	since    time.Time // when the log became unavailable
@@ -108,16 +111,16 @@ func (c *committer) wake() {
 func (c *committer) commitGroup(g *group) {
 	first, err := c.commit(g)
 	if err != nil {
-		c.wakeReaders()
 		c.fail(g, err)
 		return
 	}
 	c.retry = minRetry
 	c.queue.finish(g, first, nil)
-	if c.asleep && !c.queue.waiting() {
-		c.asleep = false
-		c.bell.ring()
+	delay := tailDelay
+	if c.queue.waiting() {
+		delay = tailPause
 	}
+	c.bell.ring(delay)
 }
 
 // commit encodes, writes and syncs one group as one block, and publishes it.
@@ -142,7 +145,6 @@ func (c *committer) commit(g *group) (first uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	c.wakeReaders()
 	var synced time.Duration
 	switch {
 	case w.rolled:
@@ -223,20 +225,9 @@ func (c *committer) publish(h *Header, w written, synced bool) {
 	c.counts.add(h, w, synced)
 	c.mu.Unlock()
 	c.durable.Store(h.LastSeq())
-	c.asleep = true
 }
 
-// wakeReaders tells readers at the tail what has been published. With more to
-// commit that waits until the next block is on its way to disk: readers then use
-// the time in which committing needs no processor.
-func (c *committer) wakeReaders() {
-	if c.asleep {
-		c.asleep = false
-		c.tail.wake()
-	}
-}
-
-// tailBell wakes readers tailDelay after the first of its rings.
+// tailBell wakes readers some time after the first of its rings.
 type tailBell struct {
 	timer *time.Timer
 	rung  atomic.Bool
@@ -244,7 +235,7 @@ type tailBell struct {
 
 func newTailBell(wake func()) *tailBell {
 	t := new(tailBell)
-	t.timer = time.AfterFunc(tailDelay, func() {
+	t.timer = time.AfterFunc(tailPause, func() {
 		t.rung.Store(false)
 		wake()
 	})
@@ -252,9 +243,9 @@ func newTailBell(wake func()) *tailBell {
 	return t
 }
 
-func (t *tailBell) ring() {
+func (t *tailBell) ring(delay time.Duration) {
 	if t.rung.CompareAndSwap(false, true) {
-		t.timer.Reset(tailDelay)
+		t.timer.Reset(delay)
 	}
 }
 
