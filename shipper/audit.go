@@ -124,20 +124,6 @@ func (s seqSet) ranges(first, last uint64) []Range {
 	return out
 }
 
-// holds tells whether one of the ranges, however many, has seq.
-func holds(ranges []Range, seq uint64) bool {
-	_, found := slices.BinarySearchFunc(ranges, seq, func(r Range, seq uint64) int {
-		switch {
-		case r.Last < seq:
-			return -1
-		case r.First > seq:
-			return 1
-		}
-		return 0
-	})
-	return found
-}
-
 // stretch is a piece of the log that was compared by one question.
 type stretch struct {
 	Findings
@@ -166,7 +152,7 @@ func (d AuditTarget) compare(ctx context.Context, c *Cursor, since time.Time, wa
 		if !more {
 			break
 		}
-		expected := !holds(known.seqs, e.Seq)
+		expected := !inRanges(known.seqs, e.Seq)
 		old := expected && e.ReceivedAt.Before(since)
 		if expected && !old && !question.Take(e) {
 			s.next = e.Seq

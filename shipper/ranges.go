@@ -95,7 +95,19 @@ func cutFrom(ranges []Range, seq uint64) []Range {
 // cutBelow is what of the ranges lies at seq or above.
 func cutBelow(ranges []Range, seq uint64) []Range { return clip(ranges, seq, ^uint64(0)) }
 
-func inRanges(ranges []Range, seq uint64) bool { return countWithin(ranges, seq, seq) > 0 }
+// inRanges tells whether one of the ranges, however many, has seq.
+func inRanges(ranges []Range, seq uint64) bool {
+	_, found := slices.BinarySearchFunc(ranges, seq, func(r Range, seq uint64) int {
+		switch {
+		case r.Last < seq:
+			return -1
+		case r.First > seq:
+			return 1
+		}
+		return 0
+	})
+	return found
+}
 
 func joinNearest(ranges []Range) []Range {
 	at, best := 0, ^uint64(0)

@@ -122,7 +122,7 @@ func (r *refill) read(ctx context.Context, log Log, first, last uint64) (*Batch,
 	if err != nil {
 		return nil, err
 	}
-	b.Events = slices.DeleteFunc(b.Events, func(e Event) bool { return !holds(r.wanted, e.Seq) })
+	b.Events = slices.DeleteFunc(b.Events, func(e Event) bool { return !inRanges(r.wanted, e.Seq) })
 	return b, nil
 }
 

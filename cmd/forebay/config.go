@@ -19,6 +19,14 @@ func newConfig(g *globals) *cobra.Command {
 
 var errNoConfig = usageError{errors.New("say which configuration: --config FILE")}
 
+// load reads the configuration that --config names.
+func (g *globals) load() (config.Config, error) {
+	if g.config == "" {
+		return config.Config{}, errNoConfig
+	}
+	return config.Load(g.config, os.Environ())
+}
+
 func newConfigCheck(g *globals) *cobra.Command {
 	var o outageFlags
 	cmd := &cobra.Command{
@@ -27,13 +35,10 @@ func newConfigCheck(g *globals) *cobra.Command {
 also says which disk budget that many events a second need while no destination
 takes any for that long, and fails if the budget of this configuration is less.`,
 		RunE: func(*cobra.Command, []string) error {
-			if g.config == "" {
-				return errNoConfig
-			}
 			if err := o.check(); err != nil {
 				return err
 			}
-			cfg, err := config.Load(g.config, os.Environ())
+			cfg, err := g.load()
 			if err != nil {
 				return err
 			}
@@ -61,10 +66,7 @@ func newConfigShow(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use: "show", Short: "Show the configuration as the node would use it, secrets hidden", Args: exactArgs(),
 		RunE: func(*cobra.Command, []string) error {
-			if g.config == "" {
-				return errNoConfig
-			}
-			cfg, err := config.Load(g.config, os.Environ())
+			cfg, err := g.load()
 			if err != nil {
 				return err
 			}

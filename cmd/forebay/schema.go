@@ -2,12 +2,10 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
 	"forebay/node"
-	"forebay/node/config"
 	"forebay/shipper/clickhouse"
 )
 
@@ -23,10 +21,7 @@ not disturbed.`,
 
 // tableOptions is where the configuration says that rows go.
 func (g *globals) tableOptions() (clickhouse.Options, error) {
-	if g.config == "" {
-		return clickhouse.Options{}, errNoConfig
-	}
-	cfg, err := config.Load(g.config, os.Environ())
+	cfg, err := g.load()
 	return node.ClickHouseOptions(cfg), err
 }
 

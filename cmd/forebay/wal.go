@@ -3,14 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"forebay/node"
 	"forebay/node/admin"
-	"forebay/node/config"
 	"forebay/wal"
 )
 
@@ -94,10 +92,7 @@ restored from a snapshot. Two living logs with one identity would take each
 other's events for repeats: rows would silently be missing in ClickHouse.`,
 		Args: exactArgs(),
 		RunE: func(*cobra.Command, []string) error {
-			if g.config == "" {
-				return errNoConfig
-			}
-			cfg, err := config.Load(g.config, os.Environ())
+			cfg, err := g.load()
 			if err != nil {
 				return err
 			}

@@ -3,12 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
 	"forebay/node"
-	"forebay/node/config"
 	"forebay/wal"
 )
 
@@ -23,10 +21,7 @@ was accepted and is whole is never touched; damage amid good blocks stays where 
 is, is never delivered, and is named by "forebay wal verify".`,
 		Args: exactArgs(),
 		RunE: func(*cobra.Command, []string) error {
-			if g.config == "" {
-				return errNoConfig
-			}
-			cfg, err := config.Load(g.config, os.Environ())
+			cfg, err := g.load()
 			if err != nil {
 				return err
 			}
