@@ -223,8 +223,8 @@ func (c *committer) publish(h *Header, w written, synced bool) {
 	}
 	c.lastNumber, c.lastTime = h.Number, h.Time
 	c.counts.add(h, w, synced)
+	c.durable.Store(h.LastSeq()) // while mu keeps readers from the new size: neither is ahead of the other
 	c.mu.Unlock()
-	c.durable.Store(h.LastSeq())
 }
 
 // tailBell wakes readers some time after the first of its rings.

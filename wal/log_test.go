@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"forebay/wal"
 )
@@ -331,5 +332,42 @@ func TestEmptyLog(t *testing.T) {
 	}
 	if err := l.Wait(t.Context(), 0); err != nil {
 		t.Errorf("wait: %v", err)
+	}
+}
+
+// TestReadersAndDurableSeqAgree looks at both all the time while blocks come:
+// what a reader has is durable, and what is durable is there for a reader, which
+// does not have to wait for it.
+func TestReadersAndDurableSeqAgree(t *testing.T) {
+	o := options(filepath.Join(fastDir(t), "log"))
+	o.SyncInterval = time.Minute
+	l := open(t, o)
+	const events = 20_000
+	var appends sync.WaitGroup
+	appends.Go(func() {
+		for n := range events {
+			if _, err := l.Append(t.Context(), entry(n, 1, 8)); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	defer appends.Wait()
+	now, cancel := context.WithCancel(t.Context())
+	cancel() // only what is ready
+	r := l.NewReader(1)
+	defer r.Close()
+	for next := uint64(1); next <= events; {
+		durable := l.DurableSeq()
+		b, err := r.Next(now)
+		switch {
+		case err != nil && durable >= next:
+			t.Fatalf("seq %d is durable, as %d is, and a reader does not have it: %v", next, durable, err)
+		case err == nil && b.LastSeq() > l.DurableSeq():
+			t.Fatalf("a reader has seq %d, and %d is durable", b.LastSeq(), l.DurableSeq())
+		case err == nil:
+			next = b.LastSeq() + 1
+			b.Release()
+		}
 	}
 }

@@ -123,7 +123,11 @@ func Mount(t testing.TB) *Disk {
 	// The disk's server lives in this process. If the process dies in the middle of a request to itself, that request
 	// can never end, nor can the process. So a test that hangs loses its disk long before it is killed for its time.
 	abort := func() error { return syscall.Unmount(d.mount, syscall.MNT_FORCE|syscall.MNT_DETACH) }
-	hung := time.AfterFunc(hangLimit, func() { _ = abort() })
+	limit := hangLimit
+	if os.Getenv("FOREBAY_TORTURE") != "" {
+		limit = longHangLimit
+	}
+	hung := time.AfterFunc(limit, func() { _ = abort() })
 	t.Cleanup(func() {
 		hung.Stop()
 		d.Heal()
@@ -137,8 +141,11 @@ func Mount(t testing.TB) *Disk {
 	return d
 }
 
-// hangLimit is longer than any test keeps a disk.
-const hangLimit = 4 * time.Minute
+// These are longer than any test, and any long form of one, keeps a disk.
+const (
+	hangLimit     = 4 * time.Minute
+	longHangLimit = time.Hour
+)
 
 // missing ends a test that cannot run here.
 func missing(t testing.TB, why string) {
