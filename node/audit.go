@@ -24,18 +24,19 @@ func (n *Node) openAudits() (err error) {
 
 // destination is what an audit of the cursor asks.
 func (n *Node) destination(cursor string) (d shipper.AuditTarget, err error) {
+	cfg := n.config()
 	switch cursor {
 	case clickhouseCursor:
-		o := ClickHouseOptions(n.cfg)
+		o := ClickHouseOptions(cfg)
 		o.Logger = n.logger.With("part", "audit")
 		prover, err := clickhouse.NewProver(o)
 		if err != nil {
 			return d, fmt.Errorf("shippers.clickhouse: %w", err)
 		}
 		healer, err := clickhouse.New(o)
-		return shipper.AuditTarget{Prover: prover, Healer: healer, Flush: clickhouseFlush(n.cfg), Close: prover.Close}, err
+		return shipper.AuditTarget{Prover: prover, Healer: healer, Flush: clickhouseFlush(cfg), Close: prover.Close}, err
 	case sessionCursor:
-		prover, err := session.NewProver(sessionOptions(n.cfg))
+		prover, err := session.NewProver(sessionOptions(cfg))
 		if err != nil {
 			return d, fmt.Errorf("shippers.session: %w", err)
 		}

@@ -127,7 +127,7 @@ func (d *doctor) stoppedNode(context.Context) []Finding {
 		findings = append(findings, broken("clock", clockRemedy, "the clock says %s, but the log's newest event is from %s: timestamps are not checked until it is right",
 			now.UTC().Format(time.RFC3339), newest.UTC().Format(time.RFC3339)))
 	}
-	if len(s.Ledger.Projects) > 0 && !s.Ledger.Balanced {
+	if !s.Ledger.Balanced {
 		findings = append(findings, doubtful("ledger", "this is a bug in forebay: keep the data directory and report it", "the saved ledger does not balance"))
 	}
 	if err := n.Close(); err != nil {

@@ -139,11 +139,14 @@ func (l *ledger) run(ctx context.Context) {
 }
 
 // save makes the counts durable if they have changed since the last time, and
-// puts the ceiling above them.
+// puts the ceiling above them. clean says that no request will come any more;
+// one may still be in flight, if it did not end in time.
 func (l *ledger) save(clean bool) error {
 	l.saving.Lock()
 	defer l.saving.Unlock()
-	s := savedTally{Tally: l.router.Tally(), Skipped: l.skipped, Clean: clean, At: time.Now().UTC(), Uncertain: l.uncertain}
+	t := l.router.Tally()
+	clean = clean && t.Requests.InFlight == 0 && t.Events.InFlight == 0
+	s := savedTally{Tally: t, Skipped: l.skipped, Clean: clean, At: time.Now().UTC(), Uncertain: l.uncertain}
 	since := s.At.Sub(l.last.At)
 	ahead := [2]uint64{
 		distance(s.Tally.Requests.Received-l.last.Tally.Requests.Received, since),

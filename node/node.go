@@ -198,7 +198,9 @@ func (n *Node) stop(stopBackground func(), behind *sync.WaitGroup) error {
 	}
 	err = errors.Join(err, n.ledger.save(true))
 	n.endStreams()
-	if shutdownErr := n.adminServer.Shutdown(ctx); shutdownErr != nil {
+	adminCtx, cancelAdmin := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancelAdmin()
+	if shutdownErr := n.adminServer.Shutdown(adminCtx); shutdownErr != nil {
 		err = errors.Join(err, n.adminServer.Close()) // a stream that an operator left open
 	}
 	return errors.Join(err, n.close())

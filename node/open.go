@@ -1,7 +1,9 @@
 package node
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/netip"
@@ -289,12 +291,31 @@ func listenAdmin(addr string) (net.Listener, error) {
 	if !ok {
 		return net.Listen("tcp", addr)
 	}
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-		return nil, err // the socket that a killed node left behind
+	if err := removeStaleSocket(path); err != nil {
+		return nil, err
 	}
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		return nil, err
 	}
 	return l, os.Chmod(path, 0o600)
+}
+
+// removeStaleSocket removes the socket that a killed node left behind, and
+// nothing else: no other file, and no socket where somebody answers.
+func removeStaleSocket(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s is there and is no socket", path)
+	}
+	if conn, err := net.Dial("unix", path); err == nil {
+		return errors.Join(fmt.Errorf("somebody answers at %s", path), conn.Close())
+	}
+	return os.Remove(path)
 }

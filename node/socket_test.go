@@ -2,10 +2,12 @@ package node_test
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,6 +44,50 @@ func TestAdminSocket(t *testing.T) {
 	}
 	stop()
 	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAdminSocketTakesNothingAway: at the path of the socket a node replaces what
+// a killed node has left, and no other file, nor a socket that is in use.
+func TestAdminSocketTakesNothingAway(t *testing.T) {
+	c := nodetest.Config(t)
+	nodetest.Key(t, c)
+	dir, err := os.MkdirTemp("", "socket")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "admin")
+	c.Admin.Listen = "unix:" + path
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := node.Open(c, node.Options{}); err == nil || !strings.Contains(err.Error(), "is no socket") {
+		t.Errorf("in the place of a file: %v", err)
+	}
+	if text, err := os.ReadFile(path); string(text) != "precious" {
+		t.Fatalf("the file: %q, %v", text, err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	other, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := node.Open(c, node.Options{}); err == nil || !strings.Contains(err.Error(), "somebody answers") {
+		t.Errorf("in the place of another program's socket: %v", err)
+	}
+	other.SetUnlinkOnClose(false) // as if it were killed
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n, err := node.Open(c, node.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
 		t.Error(err)
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
 	"time"
 
 	"forebay/node/admin"
@@ -16,9 +18,15 @@ import (
 // it and move its cursors. The log is only read.
 type Stopped struct{ node *Node }
 
-// OpenStopped opens the data directory of a node that does not run. It
-// returns ErrRunning if the node does run.
+// ErrNeverRan is returned for a data directory in which no node has run.
+var ErrNeverRan = errors.New("no node has run here")
+
+// OpenStopped opens the data directory of a node that does not run, and makes
+// none. It returns ErrRunning if the node does run, ErrNeverRan if none has.
 func OpenStopped(cfg config.Config, version string) (_ *Stopped, err error) {
+	if _, err := os.Stat((&dataDir{path: cfg.Node.DataDir}).logDir()); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("node.data_dir %s holds no log (is it the right one? forebay run makes it): %w", cfg.Node.DataDir, ErrNeverRan)
+	}
 	n := newNode(cfg, Options{Version: version})
 	defer func() {
 		if err != nil {
@@ -69,9 +77,14 @@ func (s *Stopped) Status() admin.Status {
 		Keys: admin.KeyStatus{Source: n.cfg.Keys.Source},
 	}
 	var saved savedTally
-	if found, err := n.state.LoadJSON(ledgerKey, &saved); err == nil && found {
-		st.Ledger = saved.snapshot(log.DurableSeq, st.Cursors)
+	switch found, err := n.state.LoadJSON(ledgerKey, &saved); {
+	case err != nil:
+		st.Checks = append(st.Checks, admin.Check{Name: "ledger", Reason: err.Error()})
+		return st
+	case !found: // a first start failed before it could count anything
+		saved = savedTally{Skipped: log.DurableSeq, Clean: true}
 	}
+	st.Ledger = saved.snapshot(log.DurableSeq, st.Cursors)
 	return st
 }
 

@@ -282,14 +282,14 @@ func TestAuditStopsForAnOperator(t *testing.T) {
 	ship.WaitDone()
 	a := s.audits(t, ship, 0)
 	defer a.Close()
-	if _, err := a.Stop(); !errors.Is(err, shipper.ErrRefused) {
+	if _, err := a.Stop(ann); !errors.Is(err, shipper.ErrRefused) {
 		t.Errorf("stop of nothing: %v", err)
 	}
 	s.fail(errors.New("connection refused")) // it would be tried for minutes
 	if _, err := a.Start(ann, testAudit); err != nil {
 		t.Fatal(err)
 	}
-	got, err := a.Stop()
+	got, err := a.Stop(ann)
 	if err != nil || got.State != shipper.AuditStopped || got.Error != "" {
 		t.Errorf("stopped: %+v, %v", got, err)
 	}

@@ -256,8 +256,9 @@ func (a *Audits) begin(c *Cursor, report AuditReport, writes []Write) error {
 	return nil
 }
 
-// Stop ends the audit that runs, and returns its report.
-func (a *Audits) Stop() (AuditReport, error) {
+// Stop ends the audit that runs, and returns its report. It goes into the audit
+// trail.
+func (a *Audits) Stop(cmd Command) (AuditReport, error) {
 	a.mu.Lock()
 	j := a.job
 	a.mu.Unlock()
@@ -267,7 +268,10 @@ func (a *Audits) Stop() (AuditReport, error) {
 	j.stop(errAuditStopped)
 	<-j.done
 	report, _ := a.Report()
-	return report, nil
+	entry := TrailEntry{By: cmd.By, Why: cmd.Why, Verb: "stop audit", Cursor: report.Cursor}
+	return report, a.opts.Cursors.trail.commit(entry, nil, Range{report.From, report.To}, func(entry ...Write) error {
+		return a.opts.Cursors.opts.State.Commit(entry...)
+	})
 }
 
 // Report is the audit that runs, or the last one; false if there was none.

@@ -76,9 +76,9 @@ func (f *sendFlags) run(ctx context.Context, out io.Writer) (err error) {
 	}
 	var receipts io.Writer
 	if f.receipts != "" {
-		file, err := os.OpenFile(f.receipts, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-		if err != nil {
-			return fmt.Errorf("--receipts: %w", err)
+		file, openErr := os.OpenFile(f.receipts, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if openErr != nil {
+			return fmt.Errorf("--receipts: %w", openErr)
 		}
 		defer func() { err = errors.Join(err, file.Close()) }()
 		receipts = file

@@ -49,7 +49,7 @@ func (o *outageFlags) run(g *globals, cfg config.Config) error {
 	r := outageReport{Events: int64(float64(o.rate) * o.outage.Seconds())}
 	// A node that has not run yet has no log to measure.
 	var held int64
-	_ = g.withNode(func(c *admin.Client) error {
+	err := g.withNode(func(c *admin.Client) error {
 		s, err := c.Status(context.Background())
 		if err != nil {
 			return err
@@ -60,7 +60,9 @@ func (o *outageFlags) run(g *globals, cfg config.Config) error {
 		}
 		return nil
 	})
-	var err error
+	if err != nil && !errors.Is(err, node.ErrNeverRan) {
+		return fmt.Errorf("measure the log: %w", err)
+	}
 	if r.BudgetBytes, err = node.DiskBudget(cfg, r.LogBytes); err != nil {
 		return err
 	}

@@ -2,9 +2,7 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"strings"
 
 	"forebay/node"
 	"forebay/node/admin"
@@ -80,12 +78,5 @@ func (g *globals) token(file string) (string, error) {
 	if file == "" {
 		file = os.Getenv("FOREBAY_ADMIN_TOKEN_FILE")
 	}
-	if file == "" {
-		return "", nil
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return "", fmt.Errorf("read the admin token: %w", err)
-	}
-	return strings.TrimSpace(string(text)), nil
+	return config.ReadSecret("the admin token", file)
 }

@@ -121,7 +121,7 @@ func (a *api) stopAudit(r *http.Request, _ httprouter.Params) (any, error) {
 	if err := decode(r, &req); err != nil {
 		return nil, err
 	}
-	return a.Audits.Stop()
+	return a.Audits.Stop(req.shipper())
 }
 
 func (a *api) watchAudit(r *http.Request, _ httprouter.Params) (any, error) {

@@ -88,7 +88,7 @@ func (a *api) readDead(r *http.Request, p httprouter.Params) (int, error) {
 		return 0, err
 	}
 	var letters []shipper.DeadLetter
-	for d := json.NewDecoder(io.LimitReader(r.Body, maxImport)); ; {
+	for d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxImport)); ; {
 		var letter shipper.DeadLetter
 		if err := d.Decode(&letter); errors.Is(err, io.EOF) {
 			break

@@ -14,6 +14,7 @@ const (
 	MaxNodes    = 1000 // in one question
 	nodesAtOnce = 8
 	nodeTimeout = 10 * time.Second
+	allTimeout  = time.Minute     // of a question to all of them
 	fleetAge    = 2 * time.Second // an answer serves so long: many consoles ask for it
 )
 
@@ -26,8 +27,10 @@ type NodeStatus struct {
 
 // AskNodes asks every node for its status, a few at a time, under one token. The
 // answers stand in the order of the addresses; a node that does not answer within
-// ten seconds is one that says why.
+// ten seconds, or before a minute has gone by for all, is one that says why.
 func AskNodes(ctx context.Context, addrs []string, token string) []NodeStatus {
+	ctx, cancel := context.WithTimeout(ctx, allTimeout)
+	defer cancel()
 	rows := make([]NodeStatus, len(addrs))
 	places := make(chan struct{}, nodesAtOnce)
 	var asking sync.WaitGroup
@@ -56,7 +59,7 @@ func askNode(ctx context.Context, addr, token string) NodeStatus {
 
 // fleet keeps the last answer about the other nodes.
 type fleet struct {
-	mu    sync.Mutex // held while they are asked: who comes meanwhile gets the same answer
+	turn  chan struct{} // holds a token while they are asked: who comes meanwhile gets the same answer
 	at    time.Time
 	asked []NodeStatus
 }
@@ -68,8 +71,12 @@ func (a *api) fleet(r *http.Request, _ httprouter.Params) (any, error) {
 	if a.Nodes == nil {
 		return rows, nil
 	}
-	a.others.mu.Lock()
-	defer a.others.mu.Unlock()
+	select {
+	case a.others.turn <- struct{}{}:
+		defer func() { <-a.others.turn }()
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
 	if time.Since(a.others.at) > fleetAge {
 		// Not under the request's context: others may wait for the answer, too.
 		a.others.asked = AskNodes(context.WithoutCancel(r.Context()), a.Nodes(), a.Token)

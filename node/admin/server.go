@@ -66,7 +66,7 @@ func NewHandler(o Options) http.Handler {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &api{Options: o, places: make(chan struct{}, maxStreams), inspecting: make(chan struct{}, 1)}
+	a := &api{Options: o, places: make(chan struct{}, maxStreams), inspecting: make(chan struct{}, 1), others: fleet{turn: make(chan struct{}, 1)}}
 	r := httprouter.New()
 	r.GET("/", a.console)
 	r.GET("/console/:file", a.console)

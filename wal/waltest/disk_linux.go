@@ -131,7 +131,13 @@ func Mount(t testing.TB) *Disk {
 	t.Cleanup(func() {
 		hung.Stop()
 		d.Heal()
-		if err := server.Unmount(); err != nil {
+		// The kernel lets go of files a moment after they were closed. Unmount waits for that, not long enough on a busy
+		// machine.
+		err := server.Unmount()
+		for end := time.Now().Add(unmountLimit); errors.Is(err, syscall.EBUSY) && time.Now().Before(end); {
+			err = server.Unmount()
+		}
+		if err != nil {
 			t.Errorf("unmount %s, is a file still open? %v", d.mount, errors.Join(err, abort()))
 		}
 		for _, m := range d.files {
@@ -140,6 +146,8 @@ func Mount(t testing.TB) *Disk {
 	})
 	return d
 }
+
+const unmountLimit = 10 * time.Second
 
 // These are longer than any test, and any long form of one, keeps a disk.
 const (
