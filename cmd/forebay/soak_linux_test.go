@@ -69,8 +69,10 @@ func (e *edge) soak(limit rate.Limit, span time.Duration, samples chan<- soakSam
 			client := &http.Client{Transport: &http.Transport{}}
 			defer client.CloseIdleConnections()
 			for n := i; limiter.WaitN(ctx, perRequest) == nil && ctx.Err() == nil; n += clients {
-				if err := e.postWith(client, int(begun.UnixMilli())+n, perRequest); err != nil {
+				// Microseconds pass faster than requests, so no number was used by a soak before.
+				if err := e.postWith(client, int(begun.UnixMicro())+n, perRequest); err != nil {
 					e.tb.Errorf("request %d: %v", n, err)
+					cancel() // what it would show is no soak
 					return
 				}
 			}
