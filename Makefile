@@ -13,7 +13,7 @@ FUZZTIME ?= 30s
 TORTURE_FOR ?= 20m
 SOAK_FOR ?= 1h
 
-# The suite starts real servers, so no more packages run at once than there are cores.
+# go test runs as many packages at once as there are cores: as much as the real servers of the suite can bear.
 TEST := go test -race -count=1 -timeout 20m
 
 help: ## list these targets

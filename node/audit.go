@@ -11,8 +11,8 @@ import (
 	"forebay/shipper/session"
 )
 
-// unprovenAfter is for how long the watch may prove nothing, three of its
-// rounds aside.
+// unprovenAfter, plus three rounds of the watch, is how long nothing may be
+// proven before the check says so.
 const unprovenAfter = 5 * time.Minute
 
 func (n *Node) openAudits() (err error) {
@@ -45,8 +45,8 @@ func (n *Node) destination(cursor string) (d shipper.AuditTarget, err error) {
 	return d, fmt.Errorf("%w: the destination of cursor %s cannot be audited, those of clickhouse and session can", shipper.ErrRefused, cursor)
 }
 
-// proven: is what was delivered still seen to be there? It is false if nobody
-// watches.
+// proven: is what was delivered still seen to be there? watched is false if
+// there is no watch.
 func (h *health) proven(now time.Time) (c admin.Check, watched bool) {
 	every, all := h.node.audits.Watch()
 	return provenCheck(now, every, all), every > 0

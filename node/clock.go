@@ -52,11 +52,15 @@ func (c *clockWatch) look(wall, mono time.Time) time.Duration {
 // doubt says why the wall clock is not to be believed, "" if it is: a machine
 // without a battery comes up in the past, and would drop every event as one
 // from the future.
-func (n *Node) doubt(now time.Time) string {
-	if now.Before(n.built) {
-		return fmt.Sprintf("the clock says %s, but this program was built at %s", now.UTC().Format(time.RFC3339), n.built.UTC().Format(time.RFC3339))
+func (n *Node) doubt(now time.Time) string { return clockDoubt(now, n.built, n.log.Stats().NewestTime) }
+
+// clockDoubt is doubt, given when the program was built and the time of the log's
+// newest event.
+func clockDoubt(now, built, newest time.Time) string {
+	if now.Before(built) {
+		return fmt.Sprintf("the clock says %s, but this program was built at %s", now.UTC().Format(time.RFC3339), built.UTC().Format(time.RFC3339))
 	}
-	if newest := n.log.Stats().NewestTime; now.Before(newest.Add(-clockTolerance)) {
+	if now.Before(newest.Add(-clockTolerance)) {
 		return fmt.Sprintf("the clock says %s, but the log's newest event is from %s", now.UTC().Format(time.RFC3339), newest.UTC().Format(time.RFC3339))
 	}
 	return ""

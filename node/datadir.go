@@ -40,7 +40,7 @@ func openDataDir(path string) (*dataDir, error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		closeErr := lock.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errors.Join(fmt.Errorf("node.data_dir %s is in use by another forebay process: stop it, or give this node a folder of its own: %w", path, errInUse), closeErr)
+			return nil, errors.Join(fmt.Errorf("node.data_dir %s is in use by another forebay process: stop it, or give this node a folder of its own: %w", path, ErrRunning), closeErr)
 		}
 		return nil, errors.Join(fmt.Errorf("lock node.data_dir %s: %w", path, err), closeErr)
 	}
@@ -50,9 +50,6 @@ func openDataDir(path string) (*dataDir, error) {
 	}
 	return d, nil
 }
-
-// errInUse tells a folder that another process holds from one that is broken.
-var errInUse = errors.New("locked")
 
 func (d *dataDir) checkVersion() error {
 	file := filepath.Join(d.path, "VERSION")

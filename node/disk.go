@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -186,8 +183,8 @@ func diskBudget(dir string, budget, logBytes int64) (int64, error) {
 const eventOverhead = 512
 
 // DiskNeeded is a disk budget, in bytes, within which the log keeps so many
-// events while no destination takes any, and the node stays ready. Compression
-// only makes it less.
+// events of eventBytes each while no destination takes any, and the node stays
+// ready. Compression only makes it less.
 func DiskNeeded(events, eventBytes, segmentBytes int64) int64 {
 	return int64(float64(events*(eventBytes+eventOverhead)+2*segmentBytes) / unreadyAbove)
 }
@@ -196,14 +193,7 @@ func DiskNeeded(events, eventBytes, segmentBytes int64) int64 {
 // need not exist yet: what is configured, or a share of the file system, but
 // never more than the log has and is free.
 func DiskBudget(cfg config.Config, logBytes int64) (int64, error) {
-	dir := cfg.Node.DataDir
-	for {
-		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
-			break
-		}
-		dir = filepath.Dir(dir)
-	}
-	return diskBudget(dir, int64(cfg.WAL.DiskBudget), logBytes)
+	return diskBudget(existing(cfg.Node.DataDir), int64(cfg.WAL.DiskBudget), logBytes)
 }
 
 // forecast is when the log will be full at the growth of the last minutes.

@@ -123,9 +123,8 @@ func (d *doctor) stoppedNode(context.Context) []Finding {
 	s := n.Status()
 	newest := n.node.log.Stats().NewestTime
 	findings := []Finding{fine(check, "log %s, seq %d to %d in %d files", s.LogID, s.Log.FirstSeq, s.Log.DurableSeq, s.Log.Segments)}
-	if now := time.Now(); now.Before(newest.Add(-clockTolerance)) {
-		findings = append(findings, broken("clock", clockRemedy, "the clock says %s, but the log's newest event is from %s: timestamps are not checked until it is right",
-			now.UTC().Format(time.RFC3339), newest.UTC().Format(time.RFC3339)))
+	if doubt := clockDoubt(time.Now(), time.Time{}, newest); doubt != "" {
+		findings = append(findings, doubtfulClock(doubt))
 	}
 	if !s.Ledger.Balanced {
 		findings = append(findings, doubtful("ledger", "this is a bug in forebay: keep the data directory and report it", "the saved ledger does not balance"))

@@ -22,13 +22,16 @@ import (
 	"forebay/shipper/session"
 )
 
+func doubtfulClock(doubt string) Finding {
+	return broken("clock", clockRemedy, "%s: timestamps are not checked until it is right", doubt)
+}
+
 // clock is what can be told of it without the log.
 func (d *doctor) clock(context.Context) []Finding {
 	const check = "clock"
 	now := time.Now()
-	if now.Before(d.built) {
-		return []Finding{broken(check, clockRemedy, "the clock says %s, but this program was built at %s: timestamps are not checked until it is right",
-			now.UTC().Format(time.RFC3339), d.built.UTC().Format(time.RFC3339))}
+	if doubt := clockDoubt(now, d.built, time.Time{}); doubt != "" {
+		return []Finding{doubtfulClock(doubt)}
 	}
 	kept, known, maxError := synchronised()
 	switch {

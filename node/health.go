@@ -110,7 +110,7 @@ func (h *health) all() []admin.Check {
 
 // Alive tells whether the node's checks are being made, which touch its log,
 // its state, its cursors and its front door: a watchdog restarts a node in
-// which one of them hangs.
+// which one of them hangs for 10 s.
 func (n *Node) Alive() bool {
 	n.health.mu.Lock()
 	defer n.health.mu.Unlock()
@@ -155,7 +155,7 @@ func (h *health) holder() string {
 	return text
 }
 
-// durable: does the log take appends?
+// durable: does the log take appends, and can cursors be saved?
 func (h *health) durable(now time.Time) admin.Check {
 	const name, remedy = "durable", "check the disk and the kernel's messages (dmesg); nothing that was accepted is lost"
 	s := h.node.log.Stats()
@@ -164,6 +164,10 @@ func (h *health) durable(now time.Time) admin.Check {
 	}
 	if since := h.stall.hungSince(s.Commits, s.PendingBytes, now); !since.IsZero() {
 		return bad(name, false, remedy, "appends wait for the disk since %s: it does not answer", since.UTC().Format(time.RFC3339))
+	}
+	if since := h.node.state.FullSince(); !since.IsZero() {
+		return bad(name, true, "free space on the disk of node.data_dir: then it goes on by itself; what is delivered meanwhile is delivered again after a crash",
+			"the state folder has had no space since %s: cursors cannot be saved", since.UTC().Format(time.RFC3339))
 	}
 	if err := h.node.disk.state().err; err != nil {
 		return bad(name, true, remedy, "%v", err)

@@ -198,10 +198,14 @@ func (l *ledger) failure() error {
 // snapshot is the ledger as operators see it.
 func (l *ledger) snapshot(cursors []shipper.Status) admin.Ledger {
 	t := l.router.Tally()
+	return ledgerOf(t, l.uncertain, l.imbalance(t, cursors) == "")
+}
+
+func ledgerOf(t router.Tally, u uncertainty, balanced bool) admin.Ledger {
 	return admin.Ledger{
 		Requests: t.Requests, Events: t.Events, Projects: t.Projects,
-		Uncertain: l.uncertain.Requests + l.uncertain.Events, UncertainRequests: l.uncertain.Requests, UncertainEvents: l.uncertain.Events,
-		Balanced: l.imbalance(t, cursors) == "",
+		Uncertain: u.Requests + u.Events, UncertainRequests: u.Requests, UncertainEvents: u.Events,
+		Balanced: balanced,
 	}
 }
 
@@ -232,11 +236,7 @@ func (l *ledger) imbalance(t router.Tally, cursors []shipper.Status) string {
 func (s *savedTally) snapshot(durable uint64, cursors []shipper.Status) admin.Ledger {
 	s.settle(durable - min(s.Skipped, durable))
 	balanced := s.Tally.Unbalanced() == "" && !slices.ContainsFunc(cursors, func(c shipper.Status) bool { return c.Account.Imbalance != 0 })
-	return admin.Ledger{
-		Requests: s.Tally.Requests, Events: s.Tally.Events, Projects: s.Tally.Projects,
-		Uncertain: s.Uncertain.Requests + s.Uncertain.Events, UncertainRequests: s.Uncertain.Requests, UncertainEvents: s.Uncertain.Events,
-		Balanced: balanced,
-	}
+	return ledgerOf(s.Tally, s.Uncertain, balanced)
 }
 
 // ledger: does everything that came in have an outcome?

@@ -13,10 +13,10 @@ import (
 
 // Bounds of what is kept of the node's own log for operators.
 const (
-	logTailLines    = 500
-	logTailLine     = 4096 // bytes; of a longer one only time, level and message are kept
-	logTailWatchers = 32
-	logTailQueue    = 256 // lines that wait for a slow watcher
+	logTailLines     = 500
+	logTailLineBytes = 4096 // bytes; of a longer one only time, level and message are kept
+	logTailWatchers  = 32
+	logTailQueue     = 256 // lines that wait for a slow watcher
 )
 
 // logTail keeps the last lines that the node logged, from level info on, and
@@ -38,7 +38,7 @@ func (t *logTail) beside(h slog.Handler) *slog.Logger {
 // Write takes one line of JSON, as slog's handler writes them.
 func (t *logTail) Write(line []byte) (int, error) {
 	text := admin.RawJSON(strings.TrimSuffix(string(line), "\n"))
-	if len(text) > logTailLine {
+	if len(text) > logTailLineBytes {
 		text = shortLine(text)
 	}
 	t.mu.Lock()
@@ -66,7 +66,7 @@ func shortLine(text []byte) admin.RawJSON {
 	if err := json.Unmarshal(text, &line); err != nil {
 		return admin.RawJSON(`{"level":"WARN","msg":"a log line could not be kept"}`)
 	}
-	line.Msg, line.Cut = strings.ToValidUTF8(line.Msg[:min(len(line.Msg), logTailLine/2)], ""), true
+	line.Msg, line.Cut = strings.ToValidUTF8(line.Msg[:min(len(line.Msg), logTailLineBytes/2)], ""), true
 	short, err := json.Marshal(line)
 	if err != nil {
 		return admin.RawJSON(`{"level":"WARN","msg":"a log line could not be kept"}`)

@@ -76,9 +76,6 @@ func (c collector) Describe(chan<- *prometheus.Desc) {}
 
 func (c collector) Collect(out chan<- prometheus.Metric) {
 	n := c.m.node
-	if n.health == nil {
-		return // not assembled yet
-	}
 	e := emitter{out}
 	e.log(n.log.Stats(), n.disk.state())
 	tally := n.router.Tally()

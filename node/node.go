@@ -28,7 +28,7 @@ import (
 const stopTimeout = 10 * time.Second
 
 // ErrRunning is returned for a data directory that a running node holds.
-var ErrRunning = errInUse
+var ErrRunning = errors.New("a running node holds it")
 
 // Options are what a node needs besides its configuration.
 type Options struct {
@@ -51,11 +51,11 @@ type Node struct {
 	logger  *slog.Logger
 	tail    *logTail
 
-	reloading   sync.Mutex                    // one reload at a time
-	reloaded    bool                          // no more reloads: the node stops
-	current     atomic.Pointer[config.Config] // with what reloads have changed
-	load        func() (config.Config, error)
-	setLogLevel func(string) error
+	reloading    sync.Mutex                    // one reload at a time
+	reloadsEnded bool                          // no more reloads: the node stops
+	current      atomic.Pointer[config.Config] // with what reloads have changed
+	load         func() (config.Config, error)
+	setLogLevel  func(string) error
 
 	clockDoubted atomic.Bool
 	draining     draining
@@ -63,7 +63,7 @@ type Node struct {
 	syncs        syncTimes
 
 	openedAt   uint64                  // the log's newest seq at the start
-	newestFrom uint64                  // the dedupe window knew the log from this seq on before the first request
+	newestFrom uint64                  // the dedupe window held the keys of the log from this seq on before the first request was taken
 	readOnly   bool                    // the log is only looked at, see Stopped
 	reserve    atomic.Pointer[wal.Log] // for Pebble's goroutines: the log, once it is open
 

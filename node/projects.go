@@ -9,11 +9,11 @@ import (
 	"forebay/router"
 )
 
-// MaxProjectLabels is how many projects have metrics of their own; all further
+// maxProjectLabels is how many projects have metrics of their own; all further
 // ones share those of the project "other". The ledger and the API tell more of
 // them apart. A process keeps the names that it has once shown, so that no
 // counter runs backwards.
-const MaxProjectLabels = 100
+const maxProjectLabels = 100
 
 const (
 	otherProjects = "other"
@@ -69,7 +69,7 @@ func (l *projectLabels) into(folded map[string]*projectCounts, name string) *pro
 	case name == router.OtherProjects:
 		label = otherProjects
 	case l.shown[name]:
-	case len(l.shown) < MaxProjectLabels:
+	case len(l.shown) < maxProjectLabels:
 		l.shown[name] = true
 	default:
 		label = otherProjects

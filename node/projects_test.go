@@ -23,7 +23,7 @@ func TestProjectLabelsAreBounded(t *testing.T) {
 	}
 	var l projectLabels
 	last := map[string]uint64{}
-	for _, n := range []int{10, MaxProjectLabels + 50, 3 * MaxProjectLabels} {
+	for _, n := range []int{10, maxProjectLabels + 50, 3 * maxProjectLabels} {
 		all := tally(n, uint64(n))
 		folded := l.fold(all)
 		want, got, invalid := uint64(0), uint64(0), uint64(0)
@@ -41,7 +41,7 @@ func TestProjectLabelsAreBounded(t *testing.T) {
 		if got != want || invalid != uint64(n) {
 			t.Errorf("%d projects: %d events and %d drops, want %d and %d", n, got, invalid, want, n)
 		}
-		if most := MaxProjectLabels + 2; len(folded) > most {
+		if most := maxProjectLabels + 2; len(folded) > most {
 			t.Errorf("%d labels, want at most %d", len(folded), most)
 		}
 		if folded[noProject].droppedRequests["unauthorized"] != 3 {

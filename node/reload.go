@@ -13,14 +13,15 @@ import (
 // changed.
 func (n *Node) config() config.Config { return *n.current.Load() }
 
-// Reload reads the configuration anew and applies
-// what can change while the node runs. A configuration that is wrong changes
-// nothing; of a right one, what wants a restart is named and left as it is.
-// The change is in the audit trail before it is made.
+// Reload reads the configuration anew and applies what can change while the node
+// runs. A configuration that is wrong changes nothing; of a right one, what wants
+// a restart is named and left as it is. The change is in the audit trail before
+// it is made. The error wraps shipper.ErrRefused if the file is wrong, the node
+// has none, or it stops.
 func (n *Node) Reload(cmd admin.Command) (r admin.ReloadReply, err error) {
 	n.reloading.Lock()
 	defer n.reloading.Unlock()
-	if n.reloaded {
+	if n.reloadsEnded {
 		return r, fmt.Errorf("%w: the node stops", shipper.ErrRefused)
 	}
 	if n.load == nil {
@@ -46,7 +47,7 @@ func (n *Node) Reload(cmd admin.Command) (r admin.ReloadReply, err error) {
 func (n *Node) endReloads() {
 	n.reloading.Lock()
 	defer n.reloading.Unlock()
-	n.reloaded = true
+	n.reloadsEnded = true
 }
 
 // apply makes a configuration the one in use. All that can fail comes before

@@ -13,8 +13,9 @@ import (
 	"forebay/shipper/session"
 )
 
-// Replays go beside the live cursors, in batches that are small enough not to
-// be felt: each holds at most two of them, or replayHeld of a session's.
+// Replays run beside the live cursors, in batches small enough not to disturb
+// them. One into ClickHouse holds at most two batches; one into a Session Manager
+// replayHeld bytes and the batch being read.
 const (
 	replayRows  = 10_000
 	replayBytes = 8 << 20

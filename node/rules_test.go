@@ -47,7 +47,7 @@ var libraries = map[string][]string{
 	"github.com/goccy/go-yaml":            {"node/config", "router/auth/file", anyTest},
 	"github.com/klauspost/compress":       {"wal/...", "router/...", "shipper/...", anyTest},
 	"github.com/andybalholm/brotli":       {"router/..."},
-	"github.com/dchest/siphash":           {"router/...", "wal/..."},
+	"github.com/dchest/siphash":           {"router/dedupe"},
 	"golang.org/x":                        {"cmd/...", "node/...", "router/...", "shipper/...", "wal/...", anyTest},
 	"pgregory.net/rapid":                  {anyTest},
 	"github.com/rogpeppe/go-internal":     {anyTest},
@@ -157,6 +157,19 @@ func TestImportEdges(t *testing.T) {
 					t.Errorf("%s imports %s; it keeps to the standard library", p.path(), imported)
 				}
 			}
+		}
+	}
+}
+
+// TestReadmeNamesEveryPackage, but for those that serve tests and the tools of the project itself.
+func TestReadmeNamesEveryPackage(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join("..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range packages(t) {
+		if !isHelper(p.path()) && !strings.HasPrefix(p.path(), "cmd/internal/") && !strings.Contains(string(readme), "]("+p.path()+")") {
+			t.Errorf("README.md's table lacks %s", p.path())
 		}
 	}
 }

@@ -18,11 +18,6 @@ const longestFile = 500
 // longFiles are the exceptions to longestFile, each with the reason that it is one file.
 var longFiles = map[string]string{}
 
-// realSleeps are the files outside tests that may call time.Sleep, each with the reason that nothing can end the wait.
-var realSleeps = map[string]string{
-	"node/state/failure.go": "a callback of Pebble, which gives it no context; the pause is short",
-}
-
 // unfinished matches what people write where something is left to do. It is put together so as not to match itself.
 var unfinished = regexp.MustCompile(`\b(` + strings.Join([]string{"TO" + "DO", "FIX" + "ME", "XX" + "X"}, "|") + `)\b`)
 
@@ -124,9 +119,6 @@ func TestNobodySleeps(t *testing.T) {
 		for _, declaration := range s.file.Decls {
 			sleeps := calls(declaration, "time", "Sleep")
 			if len(sleeps) == 0 || s.isTest() && mentions(declaration, "synctest") {
-				continue
-			}
-			if _, named := realSleeps[s.name]; named {
 				continue
 			}
 			for _, call := range sleeps {

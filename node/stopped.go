@@ -24,8 +24,9 @@ var ErrNeverRan = errors.New("no node has run here")
 // OpenStopped opens the data directory of a node that does not run, and makes
 // none. It returns ErrRunning if the node does run, ErrNeverRan if none has.
 func OpenStopped(cfg config.Config, version string) (_ *Stopped, err error) {
-	if _, err := os.Stat((&dataDir{path: cfg.Node.DataDir}).logDir()); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("node.data_dir %s holds no log (is it the right one? forebay run makes it): %w", cfg.Node.DataDir, ErrNeverRan)
+	dir := dataDir{path: cfg.Node.DataDir}
+	if isMissing(dir.logDir()) && isMissing(dir.stateDir()) {
+		return nil, fmt.Errorf("node.data_dir %s holds neither log nor state (is it the right one? forebay run makes them): %w", cfg.Node.DataDir, ErrNeverRan)
 	}
 	n := newNode(cfg, Options{Version: version})
 	defer func() {
@@ -40,6 +41,11 @@ func OpenStopped(cfg config.Config, version string) (_ *Stopped, err error) {
 		}
 	}
 	return &Stopped{n}, nil
+}
+
+func isMissing(path string) bool {
+	_, err := os.Stat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // Handler is the admin API over the stopped node.

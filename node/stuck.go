@@ -32,17 +32,17 @@ func newStuckWatch(patience func(cursor string) time.Duration) *stuckWatch {
 
 // since notes where the cursor stands and returns since when it is
 // stuck, the zero time if it is not.
-func (p *stuckWatch) since(s shipper.Status, now time.Time) time.Time {
-	at, known := p.standing[s.Name]
+func (w *stuckWatch) since(s shipper.Status, now time.Time) time.Time {
+	at, known := w.standing[s.Name]
 	if s.LagEvents == 0 || s.State != shipper.Running || s.Stopped {
-		delete(p.standing, s.Name)
+		delete(w.standing, s.Name)
 		return time.Time{}
 	}
 	if !known || at.next != s.NextSeq || at.epoch != s.Epoch {
-		p.standing[s.Name] = standing{next: s.NextSeq, epoch: s.Epoch, since: now}
+		w.standing[s.Name] = standing{next: s.NextSeq, epoch: s.Epoch, since: now}
 		return time.Time{}
 	}
-	if now.Sub(at.since) < stuckAfter+p.patience(s.Name) {
+	if now.Sub(at.since) < stuckAfter+w.patience(s.Name) {
 		return time.Time{}
 	}
 	return at.since

@@ -133,7 +133,7 @@ func (t *syncTimes) judge() string {
 // disk counts as hung. A sync that hangs returns no error.
 const stallAfter = 10 * time.Second
 
-// stall sees a disk that answers nothing at all. It belongs to one goroutine.
+// stall sees a disk that answers nothing at all. The caller holds a lock (health.looking).
 type stall struct {
 	commits uint64
 	since   time.Time

@@ -33,7 +33,7 @@ func (n *Node) Trace(ctx context.Context, q admin.TraceQuery) (t admin.Trace, er
 			t.Answer = fmt.Sprintf("no event has this seq yet: the newest is %d", stats.DurableSeq)
 			return t, nil
 		}
-		err = n.traceSeq(ctx, &t, q.Seq)
+		err = n.traceSeq(&t, q.Seq)
 	} else {
 		err = n.traceKey(ctx, &t, q)
 	}
@@ -69,7 +69,7 @@ func answer(t *admin.Trace, q admin.TraceQuery) string {
 		"the table's idempotency_key reaches further back", s.FirstSeq, s.LastSeq, strings.Join(s.Projects, ", "), s.Drops)
 }
 
-func (n *Node) traceSeq(ctx context.Context, t *admin.Trace, seq uint64) error {
+func (n *Node) traceSeq(t *admin.Trace, seq uint64) error {
 	b, gone, err := shipper.Block(n.log, seq)
 	if err != nil {
 		return err

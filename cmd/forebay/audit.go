@@ -31,7 +31,7 @@ func newAudit(g *globals) *cobra.Command {
 		Long: `Ask a destination for every event that its cursor has delivered, as far back as
 the log is kept. It names what is missing and what is there more than once by
 seq; --fill delivers the missing ones alone. The node does it, one audit at a
-time, and asks no more than half of the time. Interrupting the command stops
+time, and spends at most half of its time asking. Interrupting the command stops
 it; --resume goes on behind what was compared.
 
 It exits with 1 if something is missing.`,

@@ -21,7 +21,7 @@ func (g *globals) withNode(fn func(*admin.Client) error) (err error) {
 		}
 		return fn(admin.NewClient(g.address(), token))
 	}
-	cfg, err := config.Load(g.config, os.Environ())
+	cfg, err := g.load()
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (g *globals) withNode(fn func(*admin.Client) error) (err error) {
 func (g *globals) running() (*admin.Client, error) {
 	address, tokenFile := g.address(), g.tokenFile
 	if g.config != "" && g.admin == "" {
-		cfg, err := config.Load(g.config, os.Environ())
+		cfg, err := g.load()
 		if err != nil {
 			return nil, err
 		}

@@ -2,13 +2,11 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"forebay/node"
-	"forebay/node/config"
 )
 
 func newDoctor(g *globals) *cobra.Command {
@@ -24,7 +22,7 @@ It exits with 1 if something fails; warnings do not count.`,
 				return errNoConfig
 			}
 			var findings []node.Finding
-			cfg, err := config.Load(g.config, os.Environ())
+			cfg, err := g.load()
 			if err == nil {
 				err = cfg.CheckFiles()
 			}

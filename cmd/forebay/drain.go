@@ -32,10 +32,17 @@ stays unready.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return g.withNode(func(c *admin.Client) error {
 				request := admin.DrainRequest{Command: command(why), Undo: undo}
-				if _, err := c.Drain(cmd.Context(), request); err != nil || undo {
+				s, err := c.Drain(cmd.Context(), request)
+				if err != nil {
 					return err
 				}
-				s, err := g.awaitDrained(cmd.Context(), c, timeout)
+				if undo {
+					if g.json {
+						return g.printJSON(s)
+					}
+					return nil
+				}
+				s, err = g.awaitDrained(cmd.Context(), c, timeout)
 				if err != nil {
 					return err
 				}

@@ -59,7 +59,7 @@ func (p *keyPlace) open(ctx context.Context, g *globals) (keyStore, error) {
 	case path != "" && dsn != "":
 		return nil, usageError{errors.New("give --file or --dsn, not both")}
 	case path == "" && dsn == "" && g.config != "":
-		cfg, err := config.Load(g.config, os.Environ())
+		cfg, err := g.load()
 		if err != nil {
 			return nil, err
 		}

@@ -1,9 +1,9 @@
 // Command forebay is the node and the operator's tool for it.
 //
-// `forebay run` is the daemon. Every other subcommand either calls the admin
-// API of a running node or, given --config for a node that is stopped, opens
-// its data directory itself and serves the same API in its own process. Each
-// subcommand is one file; the assembly of the node is package node.
+// `forebay run` is the daemon; its assembly is package node. Commands about a
+// node call its admin API or, given --config for one that is stopped, open its
+// data directory and serve the same API in their own process. The others (keys,
+// schema, config, privacy check, version) need no node.
 package main
 
 import (

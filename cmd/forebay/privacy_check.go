@@ -57,7 +57,7 @@ It exits with 1 if an event would be dropped.`,
 			}
 			cfg := config.Default()
 			if g.config != "" {
-				if cfg, err = config.Load(g.config, os.Environ()); err != nil {
+				if cfg, err = g.load(); err != nil {
 					return err
 				}
 			}

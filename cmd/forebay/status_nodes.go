@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"forebay/node/admin"
+	"forebay/node/config"
 	"forebay/shipper"
 )
 
@@ -14,8 +15,8 @@ const unreachable = "NO ANSWER"
 
 // statusOfNodes prints nodes side by side. It fails if one does not answer.
 func (g *globals) statusOfNodes(ctx context.Context, addrs []string) error {
-	if len(addrs) > admin.MaxNodes {
-		return usageError{fmt.Errorf("--nodes takes at most %d addresses", admin.MaxNodes)}
+	if len(addrs) > config.MaxNodes {
+		return usageError{fmt.Errorf("--nodes takes at most %d addresses", config.MaxNodes)}
 	}
 	token, err := g.token(g.tokenFile)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"math"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/julienschmidt/httprouter"
 
@@ -37,12 +36,11 @@ func (a *api) dead(w http.ResponseWriter, r *http.Request, p httprouter.Params) 
 func deadFilter(r *http.Request) (f shipper.DeadFilter, err error) {
 	q := r.URL.Query()
 	f = shipper.DeadFilter{Project: q.Get("project"), Session: q.Get("session"), Reason: q.Get("reason")}
-	for name, into := range map[string]*time.Time{"since": &f.Since, "until": &f.Until} {
-		if text := q.Get(name); text != "" {
-			if *into, err = time.Parse(time.RFC3339, text); err != nil {
-				return f, refuse(http.StatusBadRequest, "%s=%q is not a time like 2026-11-23T10:00:00Z", name, text)
-			}
-		}
+	if f.Since, err = timeParam(r, "since"); err != nil {
+		return f, err
+	}
+	if f.Until, err = timeParam(r, "until"); err != nil {
+		return f, err
 	}
 	for _, text := range q["seq"] {
 		seq, err := strconv.ParseUint(text, 10, 64)
@@ -52,7 +50,7 @@ func deadFilter(r *http.Request) (f shipper.DeadFilter, err error) {
 		f.Seqs = append(f.Seqs, seq)
 	}
 	limit, err := number(r, "limit", 0)
-	f.Limit = int(min(limit, maxEvents))
+	f.Limit = int(min(limit, math.MaxInt32))
 	return f, err
 }
 

@@ -38,19 +38,19 @@ type DropFilter struct {
 func newDropFilter(r *http.Request) (f DropFilter, err error) {
 	q := r.URL.Query()
 	f = DropFilter{Project: q.Get("project"), Reason: q.Get("reason")}
-	f.Since, err = sinceParam(r)
+	f.Since, err = timeParam(r, "since")
 	return f, err
 }
 
-// sinceParam reads ?since=TIME; a zero time if there is none.
-func sinceParam(r *http.Request) (time.Time, error) {
-	text := r.URL.Query().Get("since")
+// timeParam reads ?NAME=TIME; a zero time if there is none.
+func timeParam(r *http.Request, name string) (time.Time, error) {
+	text := r.URL.Query().Get(name)
 	if text == "" {
 		return time.Time{}, nil
 	}
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return t, refuse(http.StatusBadRequest, "since=%q is not a time like 2026-11-23T10:00:00Z", text)
+		return t, refuse(http.StatusBadRequest, "%s=%q is not a time like 2026-11-23T10:00:00Z", name, text)
 	}
 	return t, nil
 }

@@ -11,7 +11,6 @@ import (
 
 // Bounds of asking many nodes.
 const (
-	MaxNodes    = 1000 // in one question
 	nodesAtOnce = 8
 	nodeTimeout = 10 * time.Second
 	allTimeout  = time.Minute     // of a question to all of them

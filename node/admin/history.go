@@ -38,7 +38,7 @@ type CursorSample struct {
 // history answers with the points after ?since, or all.
 func (a *api) history(r *http.Request, _ httprouter.Params) (any, error) {
 	h := a.Node.History()
-	since, err := sinceParam(r)
+	since, err := timeParam(r, "since")
 	if err != nil || since.IsZero() {
 		return h, err
 	}

@@ -15,7 +15,7 @@ import (
 	"forebay/wal"
 )
 
-// maxEvents bounds one answer of JSON lines; a caller pages on by seq.
+// maxEvents bounds one answer of /wal/events; a caller pages on by seq.
 const maxEvents = 100_000
 
 func (a *api) segments(*http.Request, httprouter.Params) (any, error) { return a.Log.Segments() }

@@ -164,7 +164,7 @@ func (a *api) privacyReport(r *http.Request, _ httprouter.Params) (any, error) {
 }
 
 func (a *api) historyRange(r *http.Request) (first, last uint64, err error) {
-	since, err := sinceParam(r)
+	since, err := timeParam(r, "since")
 	if err != nil {
 		return 0, 0, err
 	}

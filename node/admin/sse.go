@@ -36,10 +36,6 @@ type stream struct {
 // error that run returns before it has sent or opened anything becomes the
 // answer; a later one can only cut the stream short, which is no news to the
 // operator.
-//
-//	r.GET("/admin/v1/status/stream", a.streams(func(ctx context.Context, r *http.Request, s *stream) error {
-//		return follow(ctx, s, "status", ticks, nil)
-//	}))
 func (a *api) streams(run func(ctx context.Context, r *http.Request, s *stream) error) httprouter.Handle {
 	return func(w http.ResponseWriter, r *http.Request, _ httprouter.Params) {
 		if err := a.admit(r); err != nil {
@@ -126,9 +122,8 @@ func (s *stream) limit() error {
 	return s.control.SetWriteDeadline(time.Now().Add(streamPatience))
 }
 
-// follow sends each value that comes and is wanted (nil: all are) as an event
-// of that name, until ctx ends or values is closed. It keeps the stream alive
-// while nothing comes.
+// follow sends each value that comes and is wanted as an event of that name,
+// until ctx ends. It keeps the stream alive while nothing comes.
 func follow[T any](ctx context.Context, s *stream, name string, values <-chan T, wanted func(T) bool) error {
 	if err := s.open(); err != nil {
 		return err
@@ -140,11 +135,8 @@ func follow[T any](ctx context.Context, s *stream, name string, values <-chan T,
 			return nil
 		case <-s.beat.C:
 			err = s.alive()
-		case v, ok := <-values:
-			if !ok {
-				return nil
-			}
-			if wanted == nil || wanted(v) {
+		case v := <-values:
+			if wanted(v) {
 				err = s.write(name, v)
 			}
 			if err == nil && len(values) == 0 {
@@ -161,11 +153,7 @@ func follow[T any](ctx context.Context, s *stream, name string, values <-chan T,
 // returns an error, or the node ends the stream; only fn's error and a failure
 // of the connection are returned.
 func (c *Client) stream(ctx context.Context, path string, fn func(name string, data []byte) error) error {
-	endless := *c
-	transport := *c.http
-	transport.Timeout = 0
-	endless.http = &transport
-	res, err := endless.do(ctx, http.MethodGet, path, nil)
+	res, err := c.do(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,7 @@
-// Package config is the node's configuration: one typed value, read once at start.
+// Package config is the node's configuration: one typed value, read at start and again at each reload.
 //
-// A Config is built in four layers, each over the one before: the defaults, the file (YAML or JSON),
-// the environment, and the settings that a command was given as flags. [Load] does all four and then
-// validates the result, so that a Config it returned can be used without further checks. Whatever is
+// A Config is built in three layers, each over the one before: the defaults, the file (YAML or JSON) and
+// the environment. [Load] does all three and then validates the result, so that a Config it returned can be used without further checks. Whatever is
 // wrong is collected first and reported together, each finding with its place, field, value and remedy.
 //
 // Every field is one line of the table in fields.go: its path, where its value is stored, its default

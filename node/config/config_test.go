@@ -34,9 +34,9 @@ func writeFile(t testing.TB, text string) string {
 	return path
 }
 
-func mustLoad(t testing.TB, path string, env []string, settings ...Setting) Config {
+func mustLoad(t testing.TB, path string, env []string) Config {
 	t.Helper()
-	c, err := Load(path, env, settings...)
+	c, err := Load(path, env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func mustLoad(t testing.TB, path string, env []string, settings ...Setting) Conf
 // TestGeneratedFiles: the sample and the reference are those of the table; -update writes them.
 func TestGeneratedFiles(t *testing.T) {
 	reference := "# Configuration\n\nEvery setting, from the table in fields.go. What a file leaves out has the default; the environment\n" +
-		"overrides the file, and flags override both. Lists in the environment are separated by commas. A running node takes\n" +
+		"overrides the file. Lists in the environment are separated by commas. A running node takes\n" +
 		"changes of the fields that are *live*, by `forebay config reload` or SIGHUP; the others want a restart.\n\n" + Reference()
 	for path, want := range map[string]string{
 		filepath.Join("..", "..", "cmd", "forebay", "deploy", "forebay.yaml"): Sample(),
@@ -165,8 +165,8 @@ func TestLayers(t *testing.T) {
 	path := writeFile(t, "limits: {burst: 10, depth: 20, batch_events: 30}\nwal: {retain: {age: 1h}}\n")
 	env := append(minimal(), "FOREBAY_LIMITS_DEPTH=21", "FOREBAY_LIMITS_BATCH_EVENTS=31", "FOREBAY_TORTURE=1", "PATH=/bin",
 		"FOREBAY_INGEST_TRUSTED_PROXIES=10.0.0.0/8, ::1,", "FOREBAY_INGEST_EVENT_TYPES=*")
-	c := mustLoad(t, path, env, Setting{"--events", "limits.batch_events", "32"})
-	if c.Limits.Burst != 10 || c.Limits.Depth != 21 || c.Limits.BatchEvents != 32 || c.WAL.Retain.Age != time.Hour || c.WAL.Fsync != FsyncAlways {
+	c := mustLoad(t, path, env)
+	if c.Limits.Burst != 10 || c.Limits.Depth != 21 || c.Limits.BatchEvents != 31 || c.WAL.Retain.Age != time.Hour || c.WAL.Fsync != FsyncAlways {
 		t.Errorf("got %s", c.Show())
 	}
 	if !reflect.DeepEqual(c.Ingest.TrustedProxies, []string{"10.0.0.0/8", "::1"}) || !reflect.DeepEqual(c.Ingest.EventTypes, []string{"*"}) {

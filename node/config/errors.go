@@ -9,7 +9,7 @@ import (
 
 // FieldError is one thing that is wrong with a configuration.
 type FieldError struct {
-	Source  string // where it was set: "forebay.yaml:12", "FOREBAY_WAL_FSYNC", "--listen"; empty for a default
+	Source  string // where it was set: "forebay.yaml:12", "FOREBAY_WAL_FSYNC"; empty for a default
 	Field   string // dotted path; empty when the finding is not about one field
 	Value   string // what was given; empty when nothing was, or when it may be a secret
 	Problem string // what is wrong and what to do about it

@@ -7,7 +7,7 @@ import (
 )
 
 // CheckFiles reports, as an [Errors], every file that the configuration needs and that cannot be read.
-// It is for `config check`, and for the start of a node.
+// It is for `config check` and `doctor`.
 func (c Config) CheckFiles() error {
 	var errs Errors
 	needed := [][2]string{

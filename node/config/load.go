@@ -11,20 +11,12 @@ import (
 // maxFileBytes bounds a configuration file; the sample, which has every field, takes 9 KiB.
 const maxFileBytes = 64 << 10
 
-// Setting is a field that a command's flag sets, over file and environment.
-type Setting struct {
-	Flag  string // how the user wrote it, for errors: "--listen"
-	Field string // dotted path
-	Value string // as in the file; a list by commas
-}
-
 // Load reads the configuration: the defaults, over them the file at path (none when path is empty), over
-// it the FOREBAY_ variables of env (in the form of os.Environ), over them the settings. The result is
-// validated and complete: node.id and shippers.archive.dir are filled in.
+// it the FOREBAY_ variables of env (in the form of os.Environ). The result is validated and complete: node.id and shippers.archive.dir are filled in.
 //
 // An error that is about the configuration's content is an [Errors] and lists everything that is wrong;
 // any other error is about reading the file.
-func Load(path string, env []string, settings ...Setting) (Config, error) {
+func Load(path string, env []string) (Config, error) {
 	c := Default()
 	l := newLoader(&c)
 	if path != "" {
@@ -35,9 +27,6 @@ func Load(path string, env []string, settings ...Setting) (Config, error) {
 		l.file(filepath.Base(path), data)
 	}
 	l.environment(env)
-	for _, s := range settings {
-		l.setting(s)
-	}
 	if len(l.errs) == 0 { // a value that did not parse would only be reported twice
 		l.errs = c.check(l.sources)
 	}
@@ -117,13 +106,4 @@ func (f field) shown(text string) string {
 		return ""
 	}
 	return text
-}
-
-func (l *loader) setting(s Setting) {
-	f, ok := l.byPath[s.Field]
-	if !ok {
-		l.errs.add(s.Flag, s.Field, "", "unknown field; did you mean %s?", l.nearest(s.Field))
-		return
-	}
-	l.set(s.Flag, f, s.Value)
 }

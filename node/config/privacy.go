@@ -40,13 +40,12 @@ func parseRule(text string) (privacyRule, error) {
 	case action == PrivacyReport:
 		rule.action = privacy.Report
 	}
-	for d := range privacy.DetectorCount {
-		if d.String() == left {
-			rule.detector = d
-			return rule, nil
-		}
+	detector, err := privacy.ParseDetector(left)
+	if err != nil {
+		return rule, fmt.Errorf("%q names no detector; they are %s", text, detectorNames())
 	}
-	return rule, fmt.Errorf("%q names no detector; they are %s", text, detectorNames())
+	rule.detector = detector
+	return rule, nil
 }
 
 // Options are the settings in the form in which the checker takes them. The rules are those of a Config

@@ -90,8 +90,8 @@ func (v *validator) node(c *Config) {
 	}
 }
 
-// maxFleet bounds admin.nodes.
-const maxFleet = 1000
+// MaxNodes bounds admin.nodes, and how many nodes one question is put to.
+const MaxNodes = 1000
 
 func (v *validator) listeners(c *Config) {
 	ingest := v.address("ingest.listen", c.Ingest.Listen)
@@ -104,8 +104,8 @@ func (v *validator) listeners(c *Config) {
 			v.fail("ingest.trusted_proxies", "%q is neither an address nor a range; write for example 10.0.0.0/8", proxy)
 		}
 	}
-	if len(c.Admin.Nodes) > maxFleet {
-		v.fail("admin.nodes", "at most %d nodes are shown", maxFleet)
+	if len(c.Admin.Nodes) > MaxNodes {
+		v.fail("admin.nodes", "at most %d nodes are shown", MaxNodes)
 	}
 	for _, addr := range c.Admin.Nodes {
 		_, isUnix := strings.CutPrefix(addr, "unix:")

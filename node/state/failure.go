@@ -81,7 +81,7 @@ func (s *Store) freeze(cause error) {
 	select {}
 }
 
-// guard runs op and returns its error, or the store's failure once given up is closed: op may then never
+// guard runs op and returns its error, or, once the channel givenUp is closed, the store's failure: op may then never
 // return. A panic, which is how Pebble reports some errors while it opens a folder, is a failure too.
 func (s *Store) guard(givenUp <-chan struct{}, op func() error) error {
 	done := make(chan error, 1)

@@ -212,7 +212,7 @@ func awaitFull(t *testing.T, s *Store) {
 	poll := time.NewTicker(time.Millisecond)
 	defer poll.Stop()
 	within(t, "waiting for a write that finds no space", func() {
-		for s.full.read().IsZero() {
+		for s.FullSince().IsZero() {
 			<-poll.C
 		}
 	})
@@ -231,7 +231,7 @@ func TestFullDiskMakesCommitsWait(t *testing.T) {
 	if v, err := s.Get("a"); string(v) != "1" || err != nil {
 		t.Errorf("Get while the disk is full: %q, %v", v, err)
 	}
-	if got := s.Stats(); got.FullSince.IsZero() || got.Failure != "" {
+	if got := s.Stats(); s.FullSince().IsZero() || got.Failure != "" {
 		t.Errorf("stats while the disk is full: %+v", got)
 	}
 	disk.on.Store(false)
@@ -240,7 +240,7 @@ func TestFullDiskMakesCommitsWait(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if got := s.Stats(); !got.FullSince.IsZero() || got.Commits != 3 {
+	if got := s.Stats(); !s.FullSince().IsZero() || got.Commits != 3 {
 		t.Errorf("stats after: %+v", got)
 	}
 	mustClose(t, s)

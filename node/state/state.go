@@ -27,7 +27,7 @@
 // # Failure
 //
 // A full disk is a state: Options.OnDiskFull may free a reserve, and until there is space commits wait
-// (Stats tells since when), while reading goes on. Any other failure to write, and damage found while
+// (FullSince tells since when), while reading goes on. Any other failure to write, and damage found while
 // running, is final, because Pebble itself cannot go on and a node that cannot save its cursors should
 // not pretend to: the store is failed from then on, every call returns the same [FailedError], and
 // [Store.Failed] tells the node to end with it. Pebble's own way, to end the process from within a

@@ -14,15 +14,16 @@ type Stats struct {
 	MemoryBytes    uint64 // of memtables and block cache
 	Flushes        int64
 	Compactions    int64
-	DiskFull       uint64    // calls of OnDiskFull
-	FullSince      time.Time // since when writes wait for space; zero when none does
-	Failure        string    // empty while the store has not failed
+	DiskFull       uint64 // calls of OnDiskFull
+	Failure        string // empty while the store has not failed
 }
+
+// FullSince is since when writes wait for space, the zero time when none does.
+func (s *Store) FullSince() time.Time { return s.full.read() }
 
 // Stats reads the counters. After a failure only those that need no lock of Pebble are filled in.
 func (s *Store) Stats() Stats {
 	stats := Stats{Commits: s.commits.Load(), CommittedBytes: s.bytes.Load(), DiskFull: s.diskFull.Load()}
-	stats.FullSince = s.full.read()
 	if err := s.enter(); err != nil {
 		stats.Failure = err.Error()
 		return stats

@@ -181,7 +181,7 @@ func (d *demo) counted(count func() (uint64, error)) error {
 	if err != nil {
 		return fmt.Errorf("count the rows in ClickHouse: %w", err)
 	}
-	fmt.Fprintf(d.out, "clickhouse SELECT count() FROM events FINAL: %d\n", n)
+	fmt.Fprintf(d.out, "clickhouse %d rows, counted with FINAL\n", n)
 	if n != sampleEvents {
 		return fmt.Errorf("ClickHouse has %d rows, want %d", n, sampleEvents)
 	}
@@ -219,7 +219,7 @@ func (d *demo) start(name string, args ...string) error {
 	return nil
 }
 
-// poll asks until the answer is yes, an error that lasts, or the limit.
+// poll asks until the answer is yes, or until the limit, and then returns the last error.
 func poll(ctx context.Context, limit time.Duration, ask func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -14,7 +14,7 @@ import (
 	"forebay/node/admin"
 )
 
-// maxMB bounds the memory of a node under the race detector, whatever it has behind it. Without it a third would do.
+// maxMB bounds the memory of a node under the race detector, whatever it has behind it. Without the detector a third would be enough.
 const maxMB = 900
 
 // footprint is what a node holds.
