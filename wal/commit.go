@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -198,7 +197,9 @@ func (c *committer) finish() {
 	defer c.bell.stop()
 	c.syncWritten()
 	if c.appender == nil {
-		c.closeErr = errors.Join(c.queue.unavailable(), c.recover())
+		if err := c.recover(); err != nil {
+			c.closeErr = unavailable(err, c.since)
+		}
 	}
 	if c.appender != nil {
 		c.appender.close()
