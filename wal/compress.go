@@ -152,7 +152,8 @@ func (z *compressor) recycle(chunks []*chunk) {
 }
 
 // decompressor is the reading side; safe for concurrent use. The zstd decoder
-// is made when the first zstd block comes by.
+// is made when the first zstd block comes by. It is never closed, since whoever
+// decodes is not waited for; without a stream it holds memory alone.
 type decompressor struct {
 	once sync.Once
 	zstd *zstd.Decoder
@@ -192,11 +193,4 @@ func (d *decompressor) decompress(dst []byte, h *Header, stored []byte) ([]byte,
 		return nil, damageError(reasonPayloadFormat)
 	}
 	return raw, nil
-}
-
-func (d *decompressor) close() {
-	d.once.Do(func() {})
-	if d.zstd != nil {
-		d.zstd.Close()
-	}
 }

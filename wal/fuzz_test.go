@@ -64,7 +64,6 @@ func FuzzSegment(f *testing.F) {
 
 func scanAll(t *testing.T, text []byte, headers bool) {
 	var d decompressor
-	defer d.close()
 	s := scanner{
 		window:  window{file: bytes.NewReader(text), limit: int64(len(text)), ahead: 64},
 		valid:   func(id ID) bool { return id == fuzzID },

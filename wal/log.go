@@ -98,7 +98,6 @@ func (l *Log) Close() error {
 		l.queue.close(ErrClosed)
 		close(l.closing)
 		<-l.stopped
-		l.decoder.close()
 		err = errors.Join(l.closeErr, l.lock.Close())
 	})
 	return err

@@ -71,7 +71,6 @@ type verifier struct {
 }
 
 func (v *verifier) run() error {
-	defer v.decoder.close()
 	found, err := listDir(v.dir)
 	if err != nil {
 		return err
