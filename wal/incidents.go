@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Reasons of a [Gap] that is not damage.
@@ -32,13 +33,15 @@ type incidents struct {
 	logger *slog.Logger
 	frozen bool // a log that is only read writes no copies
 
-	mu      sync.Mutex
-	kept    int64 // bytes in the quarantine folder
-	sized   bool  // kept has been read from the folder
-	damage  map[damageKey]struct{}
-	gaps    map[uint64]Gap // by last seq
-	regions uint64
-	lost    uint64
+	mu     sync.Mutex // held while bytes are copied
+	sized  bool       // kept has been read from the folder
+	damage map[damageKey]struct{}
+	gaps   map[uint64]Gap // by last seq
+
+	// Changed under mu, but read without it: Stats must not wait for a sick disk.
+	kept    atomic.Int64 // bytes in the quarantine folder
+	regions atomic.Uint64
+	lost    atomic.Uint64
 }
 
 type damageKey struct {
@@ -68,7 +71,7 @@ func (i *incidents) damaged(path string, d *Damage) {
 	if len(i.damage) < maxIncidents {
 		i.damage[key] = struct{}{}
 	}
-	i.regions++
+	i.regions.Add(1)
 	i.logger.Error("damage in the log", slog.String("file", d.File), slog.Int64("offset", d.Offset),
 		slog.Int64("bytes", d.Bytes), slog.String("reason", d.Reason))
 	if err := i.copy(path, d); err != nil {
@@ -85,9 +88,9 @@ func (i *incidents) gap(g Gap) Gap {
 	}
 	known := i.gaps[g.Last]
 	if known.Last == 0 {
-		i.lost += g.Last - g.First + 1
+		i.lost.Add(g.Last - g.First + 1)
 	} else {
-		i.lost += known.First - g.First
+		i.lost.Add(known.First - g.First)
 	}
 	if len(i.gaps) < maxIncidents || known.Last != 0 {
 		i.gaps[g.Last] = g
@@ -98,9 +101,7 @@ func (i *incidents) gap(g Gap) Gap {
 }
 
 func (i *incidents) totals() (damaged, lost uint64, quarantined int64) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.regions, i.lost, i.kept
+	return i.regions.Load(), i.lost.Load(), i.kept.Load()
 }
 
 // save copies a torn tail to the quarantine folder; it is an error if that
@@ -120,7 +121,7 @@ func (i *incidents) copy(path string, d *Damage) error {
 	if err := i.prepare(); err != nil {
 		return err
 	}
-	if i.kept+d.Bytes > i.quota {
+	if i.kept.Load()+d.Bytes > i.quota {
 		i.logger.Warn("the quarantine folder is full: no copy is kept", slog.Int64("limit", i.quota))
 		return nil
 	}
@@ -147,7 +148,7 @@ func (i *incidents) copyFrom(from *os.File, d *Damage) error {
 		return err
 	})
 	if err == nil {
-		i.kept += d.Bytes
+		i.kept.Add(d.Bytes)
 	}
 	return err
 }
@@ -171,7 +172,7 @@ func (i *incidents) prepare() error {
 	if err != nil {
 		return err
 	}
-	i.kept = 0
+	size := int64(0)
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), tempSuffix) {
 			if err := removeIfThere(filepath.Join(folder, e.Name())); err != nil {
@@ -183,8 +184,9 @@ func (i *incidents) prepare() error {
 		if err != nil {
 			return err
 		}
-		i.kept += info.Size()
+		size += info.Size()
 	}
+	i.kept.Store(size)
 	i.sized = true
 	return nil
 }

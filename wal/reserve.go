@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 )
 
 // errNoReserve is returned by release when there is nothing to release.
@@ -16,37 +17,31 @@ type reserve struct {
 	path string
 	size int64 // 0 or less: none is kept
 
-	mu   sync.Mutex
-	held bool
+	mu   sync.Mutex  // held while the file is made
+	held atomic.Bool // changed under mu, but read without it: Stats must not wait for a sick disk
 }
 
 func newReserve(o *Options) reserve {
 	return reserve{path: filepath.Join(o.Dir, reserveName), size: o.ReserveBytes}
 }
 
-func (r *reserve) isHeld() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.held
-}
-
 // restore makes the reserve if it is not there.
 func (r *reserve) restore() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.held || r.size <= 0 {
+	if r.held.Load() || r.size <= 0 {
 		return nil
 	}
 	info, err := os.Stat(r.path)
 	if err == nil && info.Size() == r.size {
-		r.held = true
+		r.held.Store(true)
 		return nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	err = replaceFile(r.path, func(f *os.File) error { return allocate(f, r.size) })
-	r.held = err == nil
+	r.held.Store(err == nil)
 	return err
 }
 
@@ -54,13 +49,13 @@ func (r *reserve) restore() error {
 func (r *reserve) release() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.held {
+	if !r.held.Load() {
 		return errNoReserve
 	}
 	if err := os.Remove(r.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	r.held = false
+	r.held.Store(false)
 	return syncDir(filepath.Dir(r.path))
 }
 

@@ -51,7 +51,7 @@ func (l *Log) Stats() Stats {
 	s := Stats{
 		FirstSeq:    l.FirstSeq(),
 		DurableSeq:  l.DurableSeq(),
-		ReserveHeld: l.reserve.isHeld(),
+		ReserveHeld: l.reserve.held.Load(),
 		Unavailable: l.queue.unavailable(),
 	}
 	s.PendingBytes, s.Overloaded = l.queue.load()
