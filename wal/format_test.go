@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestFormatDocument holds FORMAT.md's numbers to the code.
@@ -76,6 +77,26 @@ func TestFormatDocument(t *testing.T) {
 	for _, name := range regexp.MustCompile("`([a-z_/]+(?:_test\\.go|/format-[0-9]+))`").FindAllSubmatch(text, -1) {
 		if _, err := os.Stat(string(name[1])); err != nil {
 			t.Errorf("FORMAT.md names %s: %v", name[1], err)
+		}
+	}
+}
+
+// TestLargestEntryIsReadable: a block that holds one entry of the largest size
+// that the options allow, framed, is within the format.
+func TestLargestEntryIsReadable(t *testing.T) {
+	largest := 0
+	for _, size := range []int{maxPayloadSize - maxEntryFrame, maxPayloadSize - maxEntryFrame + 1, maxPayloadSize} {
+		if _, err := (Options{Dir: "log", MaxBlockBytes: size}).withDefaults(); err == nil {
+			largest = size
+		}
+	}
+	for size, want := range map[int]bool{largest + maxEntryFrame: true, maxPayloadSize + 1: false} {
+		h := Header{
+			Number: 1, LogID: ID{1}, FirstSeq: 1, Events: maxBlockEvents, EntryCount: 1, Time: time.UnixMilli(1),
+			Compression: CompressionS2, RawSize: size,
+		}
+		if _, err := parseHeader(appendBlock(nil, &h, nil, nil)); (err == nil) != want {
+			t.Errorf("a payload of %d bytes: %v", size, err)
 		}
 	}
 }

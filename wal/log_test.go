@@ -304,7 +304,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		{Dir: dir, SegmentBytes: -1},
 		{Dir: dir, SegmentBytes: math.MaxInt64},
 		{Dir: dir, MaxPendingBytes: -1},
-		{Dir: dir, MaxBlockBytes: 65 << 20},
+		{Dir: dir, MaxBlockBytes: 64 << 20},
 		{Dir: dir, SyncInterval: -1},
 		{Dir: dir, Compression: 3},
 	} {

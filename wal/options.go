@@ -38,8 +38,9 @@ type Options struct {
 	SyncInterval time.Duration
 	// MaxPendingBytes bounds the appends that wait for the disk, default 32 MiB.
 	MaxPendingBytes int64
-	// MaxBlockBytes bounds the payload of one block before compression, and so
-	// one entry, default 4 MiB, at most 64 MiB.
+	// MaxBlockBytes bounds the data of one entry, and the payload of a block of
+	// several before compression, default 4 MiB. A block of one entry may be
+	// larger by its framing, so it is at most 10 bytes less than 64 MiB.
 	MaxBlockBytes int
 	// Floor is the highest seq that is known to be used elsewhere, such as by a
 	// cursor: the next seq is above it even if the log ends before.
@@ -89,8 +90,8 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("wal: SegmentBytes %d: want 1 to %d", o.SegmentBytes, 1<<30)
 	case o.MaxPendingBytes < 0:
 		return o, fmt.Errorf("wal: MaxPendingBytes %d is negative", o.MaxPendingBytes)
-	case o.MaxBlockBytes < 0 || o.MaxBlockBytes > maxPayloadSize:
-		return o, fmt.Errorf("wal: MaxBlockBytes %d: want 1 to %d", o.MaxBlockBytes, maxPayloadSize)
+	case o.MaxBlockBytes < 0 || o.MaxBlockBytes > maxPayloadSize-maxEntryFrame:
+		return o, fmt.Errorf("wal: MaxBlockBytes %d: want 1 to %d", o.MaxBlockBytes, maxPayloadSize-maxEntryFrame)
 	case o.SyncInterval < 0:
 		return o, fmt.Errorf("wal: SyncInterval %v is negative", o.SyncInterval)
 	case !o.Compression.known():
