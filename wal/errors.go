@@ -11,7 +11,10 @@ var (
 	// hold [Options].MaxPendingBytes. Nothing was stored; try again later.
 	ErrOverloaded = errors.New("wal: too many appends are waiting for the disk")
 
-	// ErrClosed is returned by every call on a closed log or reader.
+	// ErrClosed is returned on a closed log by what would change or follow it:
+	// Append, Retain, ReleaseReserve, Close, and Next of its readers; and by Next
+	// and Close of a closed reader. The calls that look a thing up, such as Find
+	// and SeekTime, still answer from the files.
 	ErrClosed = errors.New("wal: closed")
 
 	// ErrTooLarge is returned by Append for an entry that no block may hold:

@@ -98,9 +98,22 @@ func (l *Log) Close() error {
 		l.queue.close(ErrClosed)
 		close(l.closing)
 		<-l.stopped
+		l.retaining.Lock() // a Retain that is under way ends with the file that it is at
+		defer l.retaining.Unlock()
+		l.reserve.close()
 		err = errors.Join(l.closeErr, l.lock.Close())
 	})
 	return err
+}
+
+// isClosing reports whether Close has begun.
+func (l *Log) isClosing() bool {
+	select {
+	case <-l.closing:
+		return true
+	default:
+		return false
+	}
 }
 
 // addSegment appends to the list of segments; the caller holds mu.

@@ -17,8 +17,9 @@ type reserve struct {
 	path string
 	size int64 // 0 or less: none is kept
 
-	mu   sync.Mutex  // held while the file is made
-	held atomic.Bool // changed under mu, but read without it: Stats must not wait for a sick disk
+	mu     sync.Mutex  // held while the file is made
+	held   atomic.Bool // changed under mu, but read without it: Stats must not wait for a sick disk
+	closed bool        // the directory is given up, and the file with it
 }
 
 func newReserve(o *Options) reserve {
@@ -49,6 +50,9 @@ func (r *reserve) restore() error {
 func (r *reserve) release() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.closed {
+		return ErrClosed
+	}
 	if !r.held.Load() {
 		return errNoReserve
 	}
@@ -57,6 +61,13 @@ func (r *reserve) release() error {
 	}
 	r.held.Store(false)
 	return syncDir(filepath.Dir(r.path))
+}
+
+// close waits for what is under way and refuses to release the file from then on.
+func (r *reserve) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
 }
 
 // ReleaseReserve gives up the reserve file, for a neighbour on the same disk

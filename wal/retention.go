@@ -44,6 +44,9 @@ func (l *Log) Retain(policy Retention) (RetainResult, error) {
 		return done, err
 	}
 	for {
+		if l.isClosing() {
+			return done, ErrClosed
+		}
 		segments := l.view()
 		goes, err := l.dispensable(segments, policy, excess)
 		if err != nil {
