@@ -31,11 +31,13 @@ type buffer struct {
 func classSize(class int) int { return smallestBuffer << (2 * class) }
 
 // get lends an empty buffer of at least size bytes, or nil if that would go
-// over the limit.
+// over the limit or is more than the largest class holds.
 func (p *buffers) get(size int) *buffer {
 	class := 0
 	for classSize(class) < size {
-		class++
+		if class++; class == bufferClasses {
+			return nil
+		}
 	}
 	if p.out.Add(int64(classSize(class))) > p.limit {
 		p.out.Add(-int64(classSize(class)))
@@ -60,7 +62,7 @@ func (p *buffers) put(b *buffer) {
 }
 
 // grow moves b's content to a buffer of the next class. It returns nil, and
-// has taken b back, if that would go over the limit.
+// has taken b back, if there is none or that would go over the limit.
 func (p *buffers) grow(b *buffer) *buffer {
 	larger := p.get(2 * classSize(b.class))
 	if larger != nil {
