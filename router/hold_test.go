@@ -70,7 +70,7 @@ func newHeldDoor(t *testing.T, configure func(*Options)) *heldDoor {
 		t.Fatal(err)
 	}
 	opts := Options{
-		Log: d.log, Keys: keys, Window: dedupe.New(dedupe.Options{}),
+		Log: d.log, Keys: keys, Window: dedupe.New(dedupe.Options{}), Hasher: dedupe.NewHasher([16]byte{1}),
 		Limiter: ratelimit.New(ratelimit.Options{RequestsPerSecond: 1e6, Burst: 1_000_000}),
 	}
 	if configure != nil {

@@ -44,8 +44,8 @@ type Window interface {
 	Reserve(digests []uint64) *dedupe.Reservation
 }
 
-// Options set a Router up. Log, Keys, Limiter and Window are required; any
-// other zero field takes its default.
+// Options set a Router up. Log, Keys, Limiter, Window and Hasher are required;
+// any other zero field takes its default.
 type Options struct {
 	Log     Log
 	Keys    Keys
@@ -123,8 +123,8 @@ type Router struct {
 // New makes a router. The error names the option that is missing or out of
 // range.
 func New(opts Options) (*Router, error) {
-	if opts.Log == nil || opts.Keys == nil || opts.Limiter == nil || opts.Window == nil {
-		return nil, errors.New("router: Log, Keys, Limiter and Window are required")
+	if opts.Log == nil || opts.Keys == nil || opts.Limiter == nil || opts.Window == nil || opts.Hasher == (dedupe.Hasher{}) {
+		return nil, errors.New("router: Log, Keys, Limiter, Window and Hasher are required")
 	}
 	opts.setDefaults()
 	if err := opts.validate(); err != nil {

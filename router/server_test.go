@@ -25,6 +25,7 @@ import (
 
 	"forebay/router"
 	"forebay/router/auth"
+	"forebay/router/dedupe"
 	"forebay/router/routertest"
 )
 
@@ -264,13 +265,15 @@ func TestOptionsAreChecked(t *testing.T) {
 		t.Error("no log: no error")
 	}
 	good := routertest.Open(t, nil)
+	hasher := dedupe.NewHasher(good.Log.ID())
 	for name, change := range map[string]func(*router.Options){
 		"wire bytes":   func(o *router.Options) { o.WireBytes = -1 },
 		"max requests": func(o *router.Options) { o.MaxRequests = -1 },
 		"max bytes":    func(o *router.Options) { o.MaxBytes = 100 },
 		"depth":        func(o *router.Options) { o.Limits.Depth = -1 },
+		"Hasher":       func(o *router.Options) { o.Hasher = dedupe.Hasher{} },
 	} {
-		opts := router.Options{Log: good.Log, Keys: good.Directory, Limiter: onePerAddress{}, Window: good.Window}
+		opts := router.Options{Log: good.Log, Keys: good.Directory, Limiter: onePerAddress{}, Window: good.Window, Hasher: hasher}
 		change(&opts)
 		if _, err := router.New(opts); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
