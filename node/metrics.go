@@ -135,7 +135,7 @@ func (e emitter) log(s wal.Stats, d diskState) {
 	e.counter("forebay_wal_syncs_total", "Syncs since the start.", float64(s.Syncs))
 	e.counter("forebay_wal_stored_bytes_total", "Bytes written since the start.", float64(s.StoredBytes))
 	e.counter("forebay_wal_failures_total", "Times the log closed for appends since the start.", float64(s.Failures))
-	e.counter("forebay_wal_lost_seqs_total", "Events found damaged since the start.", float64(s.LostSeqs))
+	e.counter("forebay_wal_lost_seqs_total", "Events found lost since the start, by damage, a missing file, or a number used before that the log does not have.", float64(s.LostSeqs))
 }
 
 func (e emitter) tally(t router.Tally) {

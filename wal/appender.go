@@ -14,8 +14,8 @@ import (
 const rollsPerAppender = 4096
 
 // appender writes blocks to the newest segment through tidwall/wal. It uses
-// WriteBatch, Sync, ClearCache and Close alone; see FORMAT.md for why. It is
-// used by one goroutine at a time and not at all after an error.
+// Open, LastIndex, WriteBatch, Sync, ClearCache and Close alone; see FORMAT.md
+// for why. It is used by one goroutine at a time and not at all after an error.
 type appender struct {
 	dir          string
 	segmentBytes int64

@@ -45,11 +45,11 @@ func ParseCompression(s string) (Compression, error) {
 	return 0, fmt.Errorf("wal: compression %q: want none, s2 or zstd", s)
 }
 
-// chunkSize is how much of a group's payload is compressed at a time while the
-// group is still open, by the appender that completes it: when the disk is free
-// for the group, little is left to do. Chunks are joined to one payload: S2
+// minChunk is from how much of a group's payload on it is compressed while the
+// group is still open, by the appender that makes it as much: when the disk is
+// free for the group, little is left to do. Chunks are joined to one payload: S2
 // blocks and zstd frames can be. They cost about a tenth of the ratio.
-const chunkSize = 32 << 10
+const minChunk = 32 << 10
 
 // chunk is a part of a group's payload that is being compressed.
 type chunk struct {

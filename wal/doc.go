@@ -33,9 +33,9 @@
 //
 // # What it is built on
 //
-// tidwall/wal is the appender underneath: its files and names, and its
-// WriteBatch, Sync, ClearCache and Close. Nothing is ever read through it. One
-// of its entries is one block. FORMAT.md specifies every byte, the crash cases
+// tidwall/wal is the appender underneath: its files and names, and its Open,
+// LastIndex, WriteBatch, Sync, ClearCache and Close. No block is ever read
+// through it. One of its entries is one block. FORMAT.md specifies every byte, the crash cases
 // and the assumptions.
 //
 // A goroutine in fsync holds a processor for a while, so a program with this

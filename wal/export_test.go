@@ -22,8 +22,8 @@ func NewCompressor(c Compression, chunked bool) func([]byte) []byte {
 	}
 	return func(raw []byte) []byte {
 		var chunks []*chunk
-		for rest := raw; chunked && c != CompressionNone && len(rest) >= chunkSize; rest = rest[chunkSize:] {
-			chunks = append(chunks, &chunk{raw: rest[:chunkSize], done: make(chan struct{})})
+		for rest := raw; chunked && c != CompressionNone && len(rest) >= minChunk; rest = rest[minChunk:] {
+			chunks = append(chunks, &chunk{raw: rest[:minChunk], done: make(chan struct{})})
 			z.compress(chunks[len(chunks)-1])
 		}
 		stored, _, err := z.join(raw, chunks)

@@ -45,10 +45,11 @@ func (g *group) add(e *Entry) int {
 	return at
 }
 
-// nextChunk cuts a chunk off the payload if there is enough of it.
+// nextChunk returns what of the payload is in no chunk yet, if that is enough for
+// one.
 func (g *group) nextChunk() *chunk {
 	raw := g.payload[g.chunked:]
-	if len(raw) < chunkSize {
+	if len(raw) < minChunk {
 		return nil
 	}
 	c := &chunk{raw: raw, done: make(chan struct{})}

@@ -90,8 +90,8 @@ func (l *Log) Wait(ctx context.Context, seq uint64) error {
 
 // Close commits the appends that wait, syncs, and gives up the directory.
 // Readers return ErrClosed from then on. It returns the *UnavailableError that
-// keeps the log from being closed properly, if there is one; nothing that was
-// acknowledged is lost by that.
+// keeps the log from being closed properly, if there is one; unless there is an
+// Options.SyncInterval nothing that was acknowledged is lost by that.
 func (l *Log) Close() error {
 	var err error = ErrClosed
 	l.closeOnce.Do(func() {

@@ -12,7 +12,9 @@ import (
 
 // Recovery says what Open found and did.
 type Recovery struct {
-	Cut []Damage `json:"cut,omitempty"` // torn tails, cut off; a copy is in the quarantine folder
+	// Torn tails, cut off after a copy to the quarantine folder unless that is full
+	// or off. A log that is only read leaves them where they are, uncopied.
+	Cut []Damage `json:"cut,omitempty"`
 	// Damage met in the newest segment with good blocks behind it. Only that
 	// segment is scanned at open.
 	Damage []Damage `json:"damage,omitempty"`

@@ -22,8 +22,8 @@ type Retention struct {
 type RetainResult struct {
 	Segments int   // files deleted
 	Bytes    int64 // what they held
-	// Excess is how many bytes the limits on Bytes and FreeBytes still ask for,
-	// but which somebody still needs.
+	// Excess is how many bytes the limits on Bytes and FreeBytes still ask for:
+	// somebody still needs them, or they are in the newest file, which stays.
 	Excess int64
 }
 
