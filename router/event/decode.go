@@ -3,11 +3,12 @@ package event
 import (
 	"bytes"
 	"time"
+	"unsafe"
 )
 
-// Decoder decodes bodies, one at a time. It keeps its memory between bodies:
-// about the size of the largest body it has seen. It is not safe for use by
-// several goroutines.
+// Decoder decodes bodies, one at a time. It keeps its memory between bodies,
+// which can be several times the largest body that it has seen: see Size. It is
+// not safe for use by several goroutines.
 type Decoder struct {
 	scanner
 	limits  Limits
@@ -40,7 +41,12 @@ func NewDecoder(limits Limits) (*Decoder, error) {
 
 // Size returns the bytes of memory that the decoder keeps for the next body.
 func (d *Decoder) Size() int {
-	return cap(d.scratch) + cap(d.open) + 16*cap(d.texts) + 16*len(d.keys.slots) + 200*cap(d.batch.Events)
+	return cap(d.scratch) + cap(d.open) + sizeOf(d.texts) + sizeOf(d.keys.slots) + sizeOf(d.names) + sizeOf(d.batch.Events)
+}
+
+func sizeOf[T any](items []T) int {
+	var item T
+	return cap(items) * int(unsafe.Sizeof(item))
 }
 
 // Decode takes body apart and validates its events at the time now. A zero now
