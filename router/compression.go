@@ -54,8 +54,8 @@ func parseEncoding(headers []string) encoding {
 }
 
 // decompressors is a fixed number of decompressors that requests take turns
-// with. That bounds the memory for their windows: at most about 16 MiB each
-// for Brotli, 8 MiB for zstd, 32 KiB for the others.
+// with. That bounds the memory for their windows: each keeps at most about 16
+// MiB for Brotli, 8 MiB for zstd, and 32 KiB for each of the others.
 type decompressors struct {
 	free chan *decompressor
 }

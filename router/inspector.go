@@ -39,7 +39,7 @@ type Place struct {
 // Inspected is what an inspector finds in one event.
 type Inspected struct {
 	Refusal event.Refusal // if the event is invalid, and therefore not looked at
-	Places  []Place       // in the order of the document
+	Places  []Place       // in the order of the document, with app_id and sdk_version at one end
 }
 
 // Found is the set of detectors that find something.

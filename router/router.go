@@ -68,9 +68,10 @@ type Options struct {
 	// as overloaded and answered at once, whatever their keys.
 	MaxWaiting int
 	// MaxHold bounds how long the reply to a refused request is held, so that its
-	// time does not tell it from a stored one; default 2 s. Below 0 nothing is held.
+	// time does not tell it from a stored one; default 2 s, and at most that. Below
+	// 0 nothing is held.
 	MaxHold time.Duration
-	// Decompressors is how many bodies are decompressed at a time, at up to 16
+	// Decompressors is how many bodies are decompressed at a time, at up to 24
 	// MiB each; default GOMAXPROCS. Others wait.
 	Decompressors int
 
@@ -148,7 +149,7 @@ func New(opts Options) (*Router, error) {
 	return r, nil
 }
 
-// Bounds of options.
+// Defaults and bounds of options.
 const (
 	defaultWireBytes   = 2 << 20
 	defaultMaxRequests = 4096

@@ -16,7 +16,7 @@ const (
 	ruleRevoked    event.Rule = "key_revoked"        // the operator has withdrawn the key
 	ruleExpired    event.Rule = "key_expired"        // the key's time is over
 	ruleOrigin     event.Rule = "origin"             // the key may not be used by this page
-	ruleBytes      event.Rule = "in_flight_bytes"    // no room for the body
+	ruleBytes      event.Rule = "in_flight_bytes"    // no room for the body, or for the record of its events
 	ruleRequests   event.Rule = "in_flight_requests" // too many requests are being handled
 	ruleWaiting    event.Rule = "waiting_requests"   // too many requests wait for their reply
 	ruleInternal   event.Rule = "internal"           // a bug; the node's own log says more

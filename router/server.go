@@ -27,7 +27,7 @@ type ServerOptions struct {
 	// 10,000. Further ones wait in the kernel's queue.
 	MaxConnections int
 	// MaxHeaderBytes bounds a request's header; default 16 KiB. More is
-	// answered with 431.
+	// answered with 431, though net/http lets up to 4 KiB more pass over HTTP/1.
 	MaxHeaderBytes int
 	// HeaderTimeout bounds the time that a header may take; default 10 s.
 	HeaderTimeout time.Duration

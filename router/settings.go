@@ -13,7 +13,7 @@ import (
 // default. A request is judged by the settings that held when it came.
 type Settings struct {
 	Limits    event.Limits // of a decoded body; see event.DefaultLimits
-	WireBytes int          // bytes of a body as sent; default 2 MiB. More ends the connection.
+	WireBytes int          // bytes of a body as sent, up to 64 MiB; default 2 MiB. More ends the connection.
 
 	// Privacy judges the keys and strings of events. Default: every detector
 	// drops.

@@ -45,7 +45,7 @@ const (
 	OriginRefused              // shown by a page of another origin
 )
 
-// String is the state's name in drop records and answers to strict senders.
+// String is the state's name as operators see it, in the list of keys.
 func (s State) String() string {
 	switch s {
 	case Active:

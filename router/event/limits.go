@@ -22,7 +22,7 @@ type Limits struct {
 const (
 	maxNumberBytes     = 100 // a double needs 25
 	maxMetaBytes       = 256 // sdk_version, app_id and api_key
-	maxEnvelopeMembers = 64  // members of a body beside its events
+	maxEnvelopeMembers = 64  // members of a body, its events included
 	keyLookBytes       = 64 << 10
 )
 

@@ -66,7 +66,7 @@ const (
 	RuleOld          Rule = "timestamp_old"    // too old
 	RuleBatchBytes   Rule = "batch_bytes"      // the decoded body has too many bytes
 	RuleBatchEvents  Rule = "batch_events"     // the body has too many events
-	RuleMembers      Rule = "members"          // the body has too many members beside its events
+	RuleMembers      Rule = "members"          // the body has too many members, its events included
 )
 
 // Refusal is why something was dropped: its reason, the field it was found in

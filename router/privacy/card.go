@@ -7,7 +7,7 @@ const (
 	maxCardDigits = 19
 )
 
-// groups are the sizes in which cards print their number; the last group of
+// cardGroups are the sizes in which cards print their number; the last group of
 // the first kind may be shorter or, for 19 digits, followed by one more.
 var cardGroups = [][]int{{4, 4, 4, 4}, {4, 4, 4, 4, 3}, {4, 6, 5}, {4, 6, 4}, {4, 4, 4, 1}}
 

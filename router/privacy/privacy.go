@@ -77,7 +77,8 @@ const (
 	Report               // it is only counted
 )
 
-// Rules give each detector its action. A field that is nil changes nothing.
+// Rules give detectors their action. A detector that is not named keeps the one
+// that it has.
 type Rules map[Detector]Action
 
 // Options set a Checker up. The zero Options drop on every finding.

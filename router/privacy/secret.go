@@ -3,7 +3,7 @@ package privacy
 import "bytes"
 
 // minTokenBytes is the length from which what follows "Bearer" counts as a
-// token, and each part of a JSON web token.
+// token, and what may be the first part of a JSON web token as one.
 const minTokenBytes = 16
 
 // hasJWT looks for a JSON web token: two parts of base64 that each start like a

@@ -8,7 +8,8 @@
 //
 // The number of buckets is fixed, whatever keys and addresses arrive. A bucket that
 // is full again is the same as none and gives up its place; at the default limits
-// that is a few milliseconds after a sender's last request. A newcomer may take any
+// that is a millisecond after a single request, and two seconds after a whole
+// burst. A newcomer may take any
 // of eight places. If all of them are held by buckets that are not full, it draws on
 // one of 64 buckets that such newcomers share. So no number of other senders resets
 // a bucket; a flood that keeps most places busy makes some newcomers share.
@@ -34,8 +35,10 @@ const (
 type Options struct {
 	RequestsPerSecond float64 // of a key that names no rate, and of an address
 	Burst             int     // of a key that names none, and of an address
-	MaxAddresses      int     // places for address buckets, 40 bytes each
-	MaxKeys           int     // places for key buckets, 56 bytes each; only known keys have one
+
+	// How many places there are, rounded down to a multiple of 512, but at least 512.
+	MaxAddresses int // for address buckets, 40 bytes each
+	MaxKeys      int // for key buckets, 56 bytes each; only known keys have one
 }
 
 // Limiter holds the buckets. It is safe for concurrent use.
