@@ -129,6 +129,18 @@ type Gap struct {
 	Offset int64  `json:"offset,omitempty"`
 }
 
+// blame gives a gap its reason if that is known better than [ReasonFloor]: damage
+// was passed in it, or there are numbers between the block before it, last, and
+// the block behind it, next.
+func (g *Gap) blame(damage *Damage, last, next uint64) {
+	switch {
+	case damage != nil:
+		g.Reason, g.File, g.Offset = damage.Reason, damage.File, damage.Offset
+	case next > last+1:
+		g.Reason, g.File, g.Offset = ReasonMissing, segmentName(last+1), 0
+	}
+}
+
 // appendEntryFrame frames one entry behind dst.
 func appendEntryFrame(dst []byte, events int, data []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(events))

@@ -198,7 +198,7 @@ func (c *committer) finish() {
 	c.syncWritten()
 	if c.appender == nil {
 		if err := c.recover(); err != nil {
-			c.closeErr = unavailable(err, c.since)
+			c.closeErr = newUnavailable(err, c.since)
 		}
 	}
 	if c.appender != nil {

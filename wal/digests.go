@@ -2,9 +2,7 @@ package wal
 
 import (
 	"context"
-	"errors"
 	"io"
-	"io/fs"
 	"os"
 )
 
@@ -25,8 +23,8 @@ func (l *Log) Digests(ctx context.Context, from uint64, fn func(Header, []uint64
 	}
 	for _, s := range segments[i:] {
 		err := l.segmentDigests(ctx, s, from, end, fn)
-		if errors.Is(err, fs.ErrNotExist) && !l.holds(s) {
-			continue // deleted by retention meanwhile
+		if l.deleted(s, err) {
+			continue
 		}
 		if err != nil {
 			return err

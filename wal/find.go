@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"runtime"
 	"sync"
@@ -58,8 +57,8 @@ func (l *Log) Find(ctx context.Context, limit int, match func(Header, []uint64) 
 				err = nil
 			}
 		}
-		if errors.Is(err, fs.ErrNotExist) && !l.holds(segments[i]) {
-			continue // deleted by retention meanwhile
+		if l.deleted(segments[i], err) {
+			continue
 		}
 		if err != nil {
 			return damaged, err

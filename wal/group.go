@@ -186,8 +186,9 @@ func (q *queue) finish(g *group, first uint64, err error) {
 	g.payload, g.digests, g.chunks = nil, nil, nil
 }
 
-// close refuses further entries with err; nil takes them again.
-func (q *queue) close(err error) {
+// refuse has further entries refused with err; nil takes them again, unless the
+// log is closed.
+func (q *queue) refuse(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed != ErrClosed {
@@ -220,9 +221,10 @@ func (q *queue) load() (pending int64, rejected uint64) {
 // concurrent use.
 //
 // When ctx ends first, Append returns ctx's error and the entry may or may not
-// become durable; an Append that commits the block itself, as a lone one does,
-// returns when the disk does. Other errors mean that it is not in the log: ErrOverloaded,
-// ErrTooLarge, ErrClosed, and *UnavailableError after a failed write or sync.
+// become durable. An Append that commits its own block, as a lone one does,
+// notices the end of ctx only when the disk has answered. Other errors mean that
+// the entry is not in the log: ErrOverloaded, ErrTooLarge, ErrClosed, and
+// *UnavailableError after a failed write or sync.
 // One exception: if the process dies while the log is unavailable, an entry
 // whose write had reached the file but whose sync failed can be there after
 // the restart, like any entry that is on its way when a process dies.
@@ -257,7 +259,7 @@ func (l *Log) Append(ctx context.Context, e Entry) (first uint64, err error) {
 	return g.first + uint64(p.at), nil
 }
 
-// unavailable makes the error for appends while the log recovers.
-func unavailable(cause error, since time.Time) *UnavailableError {
+// newUnavailable makes the error for appends while the log recovers.
+func newUnavailable(cause error, since time.Time) *UnavailableError {
 	return &UnavailableError{Cause: cause, Since: since}
 }

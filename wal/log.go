@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -70,24 +69,6 @@ func (l *Log) FirstSeq() uint64 {
 // nextSeq is the seq that the next group starts with.
 func (l *Log) nextSeq() uint64 { return l.durable.Load() + 1 }
 
-// Wait returns once DurableSeq is seq or higher. It returns ctx's error if that
-// ends first, and ErrClosed if the log closes.
-func (l *Log) Wait(ctx context.Context, seq uint64) error {
-	for {
-		woken := l.tail.wait()
-		if l.DurableSeq() >= seq {
-			return nil
-		}
-		select {
-		case <-woken:
-		case <-l.closing:
-			return ErrClosed
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // Close commits the appends that wait, syncs, and gives up the directory.
 // Readers return ErrClosed from then on. It returns the *UnavailableError that
 // keeps the log from being closed properly, if there is one; unless there is an
@@ -95,7 +76,7 @@ func (l *Log) Wait(ctx context.Context, seq uint64) error {
 func (l *Log) Close() error {
 	var err error = ErrClosed
 	l.closeOnce.Do(func() {
-		l.queue.close(ErrClosed)
+		l.queue.refuse(ErrClosed)
 		close(l.closing)
 		<-l.stopped
 		l.retaining.Lock() // a Retain that is under way ends with the file that it is at

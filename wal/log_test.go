@@ -162,15 +162,14 @@ func TestClosedLogRefusesEverything(t *testing.T) {
 	mustAppend(t, l, entry(1, 1, 10))
 	waiting := l.NewReader(2)
 	other := l.NewReader(2)
-	results := make(chan error, 3)
+	results := make(chan error, 2)
 	go func() { _, err := waiting.Next(t.Context()); results <- err }()
 	go func() { _, err := other.Next(t.Context()); results <- err }()
-	go func() { results <- l.Wait(t.Context(), 2) }()
 	if err := other.Close(); err != nil {
 		t.Fatal(err)
 	}
 	closeLog(t, l)
-	for range 3 {
+	for range 2 {
 		if err := <-results; !errors.Is(err, wal.ErrClosed) {
 			t.Errorf("a waiter got %v", err)
 		}
@@ -187,7 +186,7 @@ func TestClosedLogRefusesEverything(t *testing.T) {
 	waiting.Close()
 }
 
-func TestWaitAndReadAtTheTail(t *testing.T) {
+func TestReadAtTheTail(t *testing.T) {
 	l := open(t, options(filepath.Join(fastDir(t), "log")))
 	r := l.NewReader(1)
 	defer r.Close()
@@ -203,20 +202,10 @@ func TestWaitAndReadAtTheTail(t *testing.T) {
 		}
 	}()
 	for n := range 20 {
-		waited := make(chan error)
-		go func() { waited <- l.Wait(t.Context(), uint64(n+1)) }()
 		first := mustAppend(t, l, entry(n, 1, 100))
-		if err := <-waited; err != nil {
-			t.Fatal(err)
-		}
 		if b := <-got; b.FirstSeq != first {
 			t.Fatalf("read seq %d after appending %d", b.FirstSeq, first)
 		}
-	}
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := l.Wait(ended, 1<<40); !errors.Is(err, context.Canceled) {
-		t.Errorf("wait: %v", err)
 	}
 	closeLog(t, l)
 	<-got
@@ -329,9 +318,6 @@ func TestEmptyLog(t *testing.T) {
 	}
 	if res, err := l.Retain(wal.Retention{KeepFrom: 100, Bytes: 1}); err != nil || res.Segments != 0 {
 		t.Errorf("retain: %+v, %v", res, err)
-	}
-	if err := l.Wait(t.Context(), 0); err != nil {
-		t.Errorf("wait: %v", err)
 	}
 }
 

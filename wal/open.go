@@ -106,7 +106,7 @@ func (l *Log) open() error {
 		l.oldestTime = first.Time
 	}
 	if l.opts.ReadOnly {
-		l.queue.close(ErrReadOnly)
+		l.queue.refuse(ErrReadOnly)
 		close(l.stopped)
 		return nil
 	}
@@ -213,8 +213,10 @@ type logEnd struct {
 	good   uint64 // its last seq
 	used   uint64 // the same, or the last seq of a damaged block behind it whose header can be read
 	time   time.Time
-	torn   bool // the newest file was not sealed: the last writer did not come to start another
-	tails  []tornTail
+	// unsealed says that the newest file holds something: the last writer did not
+	// come to start another.
+	unsealed bool
+	tails    []tornTail
 }
 
 // tornTail is what has to be cut off a segment, after a copy is saved.
@@ -234,7 +236,7 @@ func (l *Log) findEnd() (logEnd, error) {
 		}
 		last := i == len(l.segments)-1
 		if last && !l.opts.ReadOnly {
-			end.torn = true
+			end.unsealed = true
 			if err := syncPath(s.path); err != nil {
 				return end, fmt.Errorf("sync %s before believing it: %w", s.name(), err)
 			}
@@ -330,7 +332,7 @@ func (l *Log) start(end logEnd) error {
 		Log:     l,
 		clock:   newCommitClock(l.opts.Now, floorTime),
 		tails:   end.tails,
-		suspect: end.torn,
+		suspect: end.unsealed,
 		since:   time.Now(),
 		retry:   minRetry,
 		bell:    newTailBell(l.tail.wake),
@@ -340,7 +342,7 @@ func (l *Log) start(end logEnd) error {
 			return err
 		}
 		c.giveUpReserve(err)
-		c.queue.close(unavailable(err, c.since))
+		c.queue.refuse(newUnavailable(err, c.since))
 		l.logger.Error("the disk is full: the log can be read, and takes appends once there is space", slog.Any("error", err))
 	}
 	c.exposed = true

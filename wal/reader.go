@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"sync"
 )
@@ -182,7 +181,7 @@ func (r *Reader) open(s *segment) error {
 // vanished turns the error of a segment file that retention has just deleted
 // into none: the caller looks again.
 func (r *Reader) vanished(err error, s *segment) error {
-	if errors.Is(err, fs.ErrNotExist) && !r.log.holds(s) {
+	if r.log.deleted(s, err) {
 		return nil
 	}
 	return err
@@ -223,7 +222,7 @@ func (r *Reader) step() (*Block, bool, error) {
 		b, err = raw.decode(r.spare.take(raw.RawSize), &r.log.decoder, r.scan.name)
 		var why damageError
 		if errors.As(err, &why) {
-			r.pass(&Damage{File: r.scan.name, Offset: raw.prefix, Bytes: raw.end - raw.prefix, Reason: string(why)})
+			r.pass(raw.undecodable(r.scan.name, why))
 			return nil, true, nil
 		}
 		if err != nil {
@@ -267,20 +266,11 @@ func (r *Reader) gapsBefore(b *rawBlock) []Gap {
 	if b.FirstSeq <= first {
 		return nil
 	}
-	g := Gap{First: first, Last: b.FirstSeq - 1}
-	switch {
-	case g.Last <= r.log.retainedSeq():
-		g.Reason = ReasonRetention
-	case r.damage != nil:
-		g.Reason, g.File, g.Offset = r.damage.Reason, r.damage.File, r.damage.Offset
-	case r.past.known && b.Number > r.past.number+1:
-		g.Reason, g.File = ReasonMissing, segmentName(r.past.number+1)
-	case r.past.known, b.Number == 1:
+	g := Gap{First: first, Last: b.FirstSeq - 1, Reason: ReasonRetention}
+	nothingBefore := !r.past.known && r.damage == nil && b.Number > 1
+	if !nothingBefore && g.Last > r.log.retainedSeq() {
 		g.Reason, g.File, g.Offset = ReasonFloor, r.scan.name, b.offset
-	default:
-		g.Reason = ReasonRetention
-	}
-	if g.Reason != ReasonRetention {
+		g.blame(r.damage, r.past.number, b.Number)
 		g = r.log.incidents.gap(g)
 	}
 	g.First = max(g.First, r.next)

@@ -19,13 +19,13 @@ func (c *committer) fail(g *group, cause error) {
 	c.mu.Lock()
 	c.failures++
 	c.mu.Unlock()
-	failure := unavailable(cause, c.since)
+	failure := newUnavailable(cause, c.since)
 	c.logger.Error("the log is closed for appends and tries to recover", slog.Any("error", cause))
-	c.queue.close(failure)
-	for ; g != nil; g = c.queue.take() {
-		c.queue.finish(g, 0, failure)
+	c.queue.refuse(failure)
+	if g == nil {
+		g = c.queue.take()
 	}
-	for g := c.queue.take(); g != nil; g = c.queue.take() {
+	for ; g != nil; g = c.queue.take() {
 		c.queue.finish(g, 0, failure)
 	}
 	c.giveUpReserve(cause)
@@ -44,13 +44,13 @@ func (c *committer) awaitRecovery(timer *time.Timer) (closing bool) {
 	err := c.recover()
 	if err == nil {
 		c.logger.Info("the log takes appends again", slog.Duration("after", time.Since(c.since)))
-		c.queue.close(nil)
+		c.queue.refuse(nil)
 		return closing
 	}
 	c.giveUpReserve(err)
 	c.logger.Debug("the log cannot recover yet", slog.Any("error", err))
-	failure := unavailable(err, c.since)
-	c.queue.close(failure)
+	failure := newUnavailable(err, c.since)
+	c.queue.refuse(failure)
 	if closing {
 		c.closeErr = failure
 	}

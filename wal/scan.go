@@ -241,6 +241,11 @@ func (s *scanner) readError(offset int64, err error) error {
 	return fmt.Errorf("wal: read %s at offset %d: %w", s.name, offset, err)
 }
 
+// undecodable is the damage of a block that decode has refused.
+func (b *rawBlock) undecodable(file string, why damageError) *Damage {
+	return &Damage{File: file, Offset: b.prefix, Bytes: b.end - b.prefix, Reason: string(why)}
+}
+
 // decode turns a checked block into one that owns its memory. Its payload goes
 // to dst if that is large enough.
 func (b *rawBlock) decode(dst []byte, d *decompressor, file string) (*Block, error) {

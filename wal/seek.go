@@ -2,9 +2,7 @@ package wal
 
 import (
 	"context"
-	"errors"
 	"io"
-	"io/fs"
 	"time"
 )
 
@@ -31,8 +29,8 @@ func (l *Log) TimeOf(seq uint64) (time.Time, error) {
 	return h.Time, nil
 }
 
-// seek returns the header of the first block that matches, or nil. after tells
-// of a block that those which match begin before it, or with it.
+// seek returns the header of the first block that matches, or nil. after reports
+// that a block lies behind the first match or is it; search uses it to halve.
 func (l *Log) seek(after, matches func(*Header) bool) (*Header, error) {
 	segments := l.view()
 	if len(segments) == 0 {
@@ -51,7 +49,7 @@ func (l *Log) seek(after, matches func(*Header) bool) (*Header, error) {
 			match = &b.Header
 			return io.EOF
 		})
-		if err != nil && !(errors.Is(err, fs.ErrNotExist) && !l.holds(segments[i])) { // else retention was faster
+		if err != nil && !l.deleted(segments[i], err) {
 			return nil, err
 		}
 	}

@@ -1,7 +1,9 @@
 package wal
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
@@ -165,6 +167,11 @@ func (l *Log) Segments() ([]SegmentInfo, error) {
 func (l *Log) holds(s *segment) bool {
 	segments := l.view()
 	return len(segments) > 0 && s.number >= segments[0].number
+}
+
+// deleted reports whether err is that of opening s after retention has deleted it.
+func (l *Log) deleted(s *segment, err error) bool {
+	return errors.Is(err, fs.ErrNotExist) && !l.holds(s)
 }
 
 // setHead records the first block of a segment that has just been written.

@@ -156,7 +156,7 @@ func (v *verifier) block(raw *rawBlock, name string) error {
 	b, err := raw.decode(v.buf, &v.decoder, name)
 	var why damageError
 	if errors.As(err, &why) {
-		v.damaged(Damage{File: name, Offset: raw.prefix, Bytes: raw.end - raw.prefix, Reason: string(why)})
+		v.damaged(*raw.undecodable(name, why))
 		return nil
 	}
 	if err != nil {
@@ -193,12 +193,7 @@ func (v *verifier) damaged(d Damage) {
 
 func (v *verifier) lost(b *Block) {
 	g := Gap{First: v.report.LastSeq + 1, Last: b.FirstSeq - 1, Reason: ReasonFloor, File: b.File, Offset: b.Offset}
-	switch {
-	case v.damage != nil:
-		g.Reason, g.File, g.Offset = v.damage.Reason, v.damage.File, v.damage.Offset
-	case b.Number > v.number+1:
-		g.Reason, g.File, g.Offset = ReasonMissing, segmentName(v.number+1), 0
-	}
+	g.blame(v.damage, v.number, b.Number)
 	v.report.LostSeqs += g.Last - g.First + 1
 	if len(v.report.Gaps) < maxReported {
 		v.report.Gaps = append(v.report.Gaps, g)

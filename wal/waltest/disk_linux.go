@@ -30,9 +30,6 @@ const (
 	Allocate Op = "allocate"
 )
 
-// Ops are all operations that change something or make it durable.
-func Ops() []Op { return []Op{Write, Sync, Open, Rename, Unlink, SyncDir, Truncate} }
-
 // Fault fails operations of one kind.
 type Fault struct {
 	Op    Op
