@@ -80,7 +80,8 @@ func (d *Directory) Confirm() {
 	d.current.Store(&s)
 }
 
-// Keys returns the set and when it was last true. The caller must not change it.
+// Keys returns the set and when its source last said so, zero if it never did. The
+// caller must not change it.
 func (d *Directory) Keys() ([]Key, time.Time) {
 	s := d.current.Load()
 	return s.keys, s.refreshed
@@ -88,9 +89,6 @@ func (d *Directory) Keys() ([]Key, time.Time) {
 
 // Len is the number of keys, revoked and expired ones included.
 func (d *Directory) Len() int { return len(d.current.Load().keys) }
-
-// Refreshed is when the source last said that this is the set; zero if it never did.
-func (d *Directory) Refreshed() time.Time { return d.current.Load().refreshed }
 
 // Age is how long ago the source last said that this is the set; 0 if it never did.
 func (d *Directory) Age() time.Duration { return age(d.current.Load()) }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -50,7 +49,7 @@ func (e *entry) set(name string, v value) error {
 		}
 		return e.setSingle(name, v.text)
 	}
-	return fmt.Errorf("unknown field %q; did you mean %q?", name, nearestField(name))
+	return fmt.Errorf("unknown field %q; want one of %s", name, strings.Join(fieldNames(), ", "))
 }
 
 func (e *entry) setSingle(name, text string) (err error) {
@@ -88,31 +87,4 @@ func fieldNames() []string {
 		names = append(names, name)
 	}
 	return names
-}
-
-// nearestField is the known name that takes the fewest edits to reach.
-func nearestField(name string) string {
-	return slices.MinFunc(fieldNames(), func(a, b string) int {
-		return editDistance(name, a) - editDistance(name, b)
-	})
-}
-
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

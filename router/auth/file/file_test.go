@@ -53,9 +53,9 @@ func TestParseReadsYAMLAndJSON(t *testing.T) {
 func TestParseNamesWhatIsWrong(t *testing.T) {
 	good := "- project: shop\n  key_sha256: " + digestA + "\n"
 	for text, want := range map[string]string{
-		"- projct: shop\n":                     `line 1: unknown field "projct"; did you mean "project"?`,
-		good + "  key_sha25: x\n":              `line 3: unknown field "key_sha25"; did you mean "key_sha256"?`,
-		good + "  expires: x\n":                `did you mean "expires_at"?`,
+		"- projct: shop\n":                     `line 1: unknown field "projct"; want one of project, key_sha256, `,
+		good + "  key_sha25: x\n":              `line 3: unknown field "key_sha25"; want one of project, key_sha256, `,
+		good + "  expires: x\n":                "expires_at, ",
 		"project: shop\n":                      "line 1: this is no list; a key file is a list of",
 		"- project: [\n":                       "line 1: ",
 		"- project: shop\n":                    `entry 1 (project "shop"): key_sha256 is missing`,
@@ -87,7 +87,7 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 		`{"project":"shop"}`:                    "line 1: this is no list",
 		`[1]`:                                   "line 1: this entry has no fields",
 		"[{},\n[]]":                             "line 2: this entry has no fields",
-		"[{\"Project\":\"shop\"}]":              `line 1: unknown field "Project"; did you mean "project"?`,
+		"[{\"Project\":\"shop\"}]":              `line 1: unknown field "Project"; want one of project, `,
 		"[\n{\"burst\":1,\n\"burst\":2}]":       "line 3: burst is there twice",
 		`[{"burst":1.5}]`:                       `burst is "1.5", must be a whole number`,
 		`[{"burst":"many"}]`:                    `burst is "many", must be a whole number`,

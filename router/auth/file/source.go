@@ -52,9 +52,9 @@ type Source struct {
 
 // follower is what is known of the file.
 type follower struct {
-	seen    os.FileInfo       // at the last poll, nil before
-	read    os.FileInfo       // when it was read last
-	readAt  time.Time         //
+	seen    os.FileInfo // at the last poll, nil before
+	read    os.FileInfo // when it was read last
+	readAt  time.Time
 	content [sha256.Size]byte // what was read then
 	loaded  bool              // the directory was filled
 }

@@ -71,9 +71,9 @@ func TestSweepFindsWhatNoNotificationTold(t *testing.T) {
 	exec(t, server.DSN(), "ALTER TABLE forebay_api_keys DISABLE TRIGGER ALL; UPDATE forebay_api_keys SET revoked_at = NULL")
 	eventually(t, "the key is active again", func() bool { return state(dir, key) == auth.Active })
 
-	before := dir.Refreshed()
+	_, before := dir.Keys()
 	reloads := source.Stats().Reloads
-	eventually(t, "the unchanged set is confirmed", func() bool { return dir.Refreshed().After(before) })
+	eventually(t, "the unchanged set is confirmed", func() bool { _, at := dir.Keys(); return at.After(before) })
 	if got := source.Stats().Reloads; got != reloads {
 		t.Errorf("the unchanged table was read again %d times", got-reloads)
 	}
@@ -123,8 +123,9 @@ func TestNodeStartsFromTheCacheWhilePostgreSQLIsGone(t *testing.T) {
 	eventually(t, "the key is known", func() bool { return state(dir, key) == auth.Active })
 	eventually(t, "the key is cached", func() bool { keys, _, _ := cache.LoadKeys(); return len(keys) == 1 })
 	stop()
-	if _, at, _ := cache.LoadKeys(); !at.Equal(dir.Refreshed()) {
-		t.Errorf("cached as of %v, want the last confirmation, %v", at, dir.Refreshed())
+	_, confirmed := dir.Keys()
+	if _, at, _ := cache.LoadKeys(); !at.Equal(confirmed) {
+		t.Errorf("cached as of %v, want the last confirmation, %v", at, confirmed)
 	}
 	server.Kill()
 
