@@ -21,12 +21,10 @@ type findings struct {
 }
 
 func (f *findings) add(found, drops privacy.Set) {
-	for d := range privacy.DetectorCount {
-		switch {
-		case !found.Has(d):
-		case drops.Has(d):
+	for d := range found.All() {
+		if drops.Has(d) {
 			f.dropped[d].Add(1)
-		default:
+		} else {
 			f.reported[d].Add(1)
 		}
 	}
@@ -96,10 +94,8 @@ func place(batch *event.Batch, t event.Text, found privacy.Set) string {
 
 // rule names the first detector of a set.
 func rule(found privacy.Set) event.Rule {
-	for d := range privacy.DetectorCount {
-		if found.Has(d) {
-			return event.Rule(d.String())
-		}
+	for d := range found.All() {
+		return event.Rule(d.String())
 	}
 	return ""
 }

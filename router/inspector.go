@@ -25,10 +25,7 @@ func NewInspector(limits event.Limits, checker *privacy.Checker) (*Inspector, er
 }
 
 // StoredLimits take every event that any limits have let into the log.
-func StoredLimits() event.Limits {
-	const most = 64 << 20
-	return event.Limits{BatchBytes: most, EventBytes: most, StringBytes: most, SessionBytes: 4096, Depth: 1000, EventTypes: []string{"*"}}
-}
+func StoredLimits() event.Limits { return event.MaxLimits() }
 
 // Place is where in an event a detector finds something. It holds no value.
 type Place struct {
@@ -95,10 +92,8 @@ func (i *Inspector) places(batch *event.Batch, e *event.Event) (places []Place) 
 }
 
 func appendPlaces(places []Place, found privacy.Set, field string) []Place {
-	for d := range privacy.DetectorCount {
-		if found.Has(d) {
-			places = append(places, Place{Detector: d, Field: field})
-		}
+	for d := range found.All() {
+		places = append(places, Place{Detector: d, Field: field})
 	}
 	return places
 }

@@ -2,8 +2,8 @@
 // to limits, and validates each event.
 //
 // A Decoder takes a body apart in one pass. It yields every event's raw bytes,
-// exactly as they were sent, the few fields that the pipeline needs, and every
-// key and string for the privacy check. Nothing is repaired: an event that
+// exactly as they were sent, the fields that have a meaning here, and every key
+// and string for the privacy check. Nothing is repaired: an event that
 // breaks a rule carries a Refusal that names the field and the rule, and its
 // neighbours are not affected. Only a body that is not JSON, or not of the
 // path's shape, is refused as a whole.
@@ -137,8 +137,9 @@ func identifier(name []byte) string {
 	return string(name)
 }
 
-// tooLarge reports whether a number's text does not fit a double.
-func tooLarge(number []byte, exponent bool) bool {
+// badNumber reports whether a number's text is too long, or the number too large
+// for a double.
+func badNumber(number []byte, exponent bool) bool {
 	if len(number) > maxNumberBytes {
 		return true
 	}

@@ -44,21 +44,30 @@ func DefaultLimits() Limits {
 	}
 }
 
+// MaxLimits returns the largest that each number may be, and allows every event
+// type. How far a timestamp may be off has no largest and is left to its default.
+func MaxLimits() Limits {
+	return Limits{
+		BatchEvents: 100_000, BatchBytes: 64 << 20, EventBytes: 64 << 20, StringBytes: 64 << 20,
+		SessionBytes: 4096, Depth: 1000, EventTypes: []string{"*"},
+	}
+}
+
 // withDefaults fills the zero fields and refuses what cannot work.
 func (l Limits) withDefaults() (Limits, error) {
-	d := DefaultLimits()
+	d, most := DefaultLimits(), MaxLimits()
 	for _, f := range []struct {
 		name  string
 		field *int
 		byDef int
 		max   int
 	}{
-		{"batch events", &l.BatchEvents, d.BatchEvents, 100_000},
-		{"batch bytes", &l.BatchBytes, d.BatchBytes, 64 << 20},
-		{"event bytes", &l.EventBytes, d.EventBytes, 64 << 20},
-		{"string bytes", &l.StringBytes, d.StringBytes, 64 << 20},
-		{"session bytes", &l.SessionBytes, d.SessionBytes, 4096},
-		{"depth", &l.Depth, d.Depth, 1000},
+		{"batch events", &l.BatchEvents, d.BatchEvents, most.BatchEvents},
+		{"batch bytes", &l.BatchBytes, d.BatchBytes, most.BatchBytes},
+		{"event bytes", &l.EventBytes, d.EventBytes, most.EventBytes},
+		{"string bytes", &l.StringBytes, d.StringBytes, most.StringBytes},
+		{"session bytes", &l.SessionBytes, d.SessionBytes, most.SessionBytes},
+		{"depth", &l.Depth, d.Depth, most.Depth},
 	} {
 		if *f.field == 0 {
 			*f.field = f.byDef

@@ -176,7 +176,7 @@ func (d *Decoder) value(e *Event, owner owner, depth int, key int32) (value, boo
 	}
 	start := d.pos
 	exponent, ok := d.number()
-	if ok && tooLarge(d.src[start:d.pos], exponent) {
+	if ok && badNumber(d.src[start:d.pos], exponent) {
 		d.refuse(d.path(key, ""), RuleNumber)
 	}
 	return value{}, ok

@@ -19,6 +19,7 @@ package privacy
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 )
 
@@ -64,6 +65,17 @@ type Set uint16
 
 // Has reports whether d is in the set.
 func (s Set) Has(d Detector) bool { return s&(1<<d) != 0 }
+
+// All yields the detectors of the set, in their order.
+func (s Set) All() iter.Seq[Detector] {
+	return func(yield func(Detector) bool) {
+		for d := range DetectorCount {
+			if s.Has(d) && !yield(d) {
+				return
+			}
+		}
+	}
+}
 
 // With returns the set with d in it.
 func (s Set) With(d Detector) Set { return s | 1<<d }
