@@ -94,7 +94,9 @@ func (n *Node) traceKey(ctx context.Context, t *admin.Trace, q admin.TraceQuery)
 	if n.router != nil {
 		drops := n.router.Drops(maxTracedDrops)
 		t.Searched.Drops = len(drops)
-		t.Drops = slices.DeleteFunc(drops, func(d router.Drop) bool { return d.KeyDigest == dedupe.NoKey || digests[d.KeyDigest] != d.Project })
+		t.Drops = slices.DeleteFunc(drops, func(d router.Drop) bool {
+			return d.IdempotencyDigest == dedupe.NoKey || digests[d.IdempotencyDigest] != d.Project
+		})
 	}
 	t.Damaged, err = n.log.Find(ctx, admin.MaxTraced, func(_ wal.Header, in []uint64) bool { return meets(in, digests) },
 		func(b *wal.Block) error {

@@ -12,12 +12,13 @@ import (
 const maxCeilingWait = time.Second
 
 // Ceiling holds back answers that count for more than has been saved. Counts
-// are saved now and then, not at every request; so that a crash leaves a bound
-// on what they lack, a number that they will not pass is saved ahead of them,
-// as those who give out identifiers do. No request is answered before the
-// saved ceiling is at least its own number.
+// are saved now and then, not at every request. So that a crash loses a bounded
+// number of them, a number somewhat higher than the counts (the ceiling) is saved
+// first, and a request is answered only once its own number is at most the
+// ceiling, or after maxCeilingWait.
 //
-// The zero Ceiling is at 0. All methods are safe for concurrent use.
+// Make one with NewCeiling; nobody hears when a zero one wants to be raised. All
+// methods are safe for concurrent use.
 type Ceiling struct {
 	requests, events atomic.Uint64
 	overdue          atomic.Bool

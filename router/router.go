@@ -242,9 +242,9 @@ func (r *Router) post(w http.ResponseWriter, req *http.Request, format event.For
 	}
 }
 
-// holds tells whether the reply must not go out before that to a stored batch
-// would: to one from which nothing was stored, unless its sender may know, or
-// its body did not end. The latter is refused whoever sends.
+// holds reports whether the reply must be delayed until the reply to a stored
+// batch would go out. That is so if nothing was stored, unless the key is strict,
+// the body did not end (refused whoever sends), or there is no room to wait.
 func (p *passage) holds() bool {
 	v := &p.verdict
 	return v.accepted == 0 && !v.strict && !v.closes && !p.atOnce

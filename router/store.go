@@ -23,7 +23,7 @@ func (r *Router) drop(p *passage, refusal event.Refusal, retryAfter time.Duratio
 	p.verdict.refusal, p.verdict.retryAfter = refusal, retryAfter
 	r.tally.droppedRequest(p.stage, p.key.Project, refusal.Reason)
 	p.stage = stageDone
-	r.tap.add(newDrop(time.Now(), p, refusal))
+	r.tap.add(newDrop(p, refusal))
 }
 
 // begin takes over the events of a decoded batch: from here on each has an
@@ -150,8 +150,8 @@ func (r *Router) settle(p *passage) {
 		if refusal.Reason == event.Storage {
 			failure = refusal.Rule
 		}
-		d := newDrop(time.Now(), p, refusal)
-		d.KeyDigest = v.events[i].digest
+		d := newDrop(p, refusal)
+		d.IdempotencyDigest = v.events[i].digest
 		r.tap.add(d)
 	}
 	v.accepted = o.accepted

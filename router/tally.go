@@ -21,9 +21,9 @@ const OtherProjects = "(other)"
 // before a crash that only their number is known.
 const UnknownProject = "(unknown)"
 
-// Requests counts requests. Received = InFlight + Decoded + Dropped, always, and
-// by no definition: a request is in flight until it first has an outcome or is
-// left without one, however many outcomes are counted for it.
+// Requests counts requests. Received = InFlight + Decoded + Dropped. The equation
+// can fail, which is its use: InFlight is counted up and down by itself, not
+// computed from the others, so an outcome that is counted twice or never shows.
 type Requests struct {
 	Received uint64            `json:"received"`
 	InFlight uint64            `json:"in_flight"` // received, and neither decoded nor dropped yet
@@ -108,9 +108,9 @@ func total(dropped map[string]uint64) (n uint64) {
 
 // counts are the running figures behind a Tally.
 type counts struct {
-	received, inFlight, decoded               uint64
-	eventsDecoded, eventsInFlight, eventsDone uint64
-	dropped                                   [event.ReasonCount]uint64
+	received, inFlight, decoded                   uint64
+	eventsDecoded, eventsInFlight, eventsAccepted uint64
+	dropped                                       [event.ReasonCount]uint64
 }
 
 // tally counts under one lock, so that a snapshot is one moment.
@@ -199,7 +199,7 @@ func (t *tally) settled(from stage, project string, events int, o *outcome) {
 		if from == stageDecoded {
 			c.eventsInFlight -= uint64(events)
 		}
-		c.eventsDone += uint64(o.accepted)
+		c.eventsAccepted += uint64(o.accepted)
 		for reason, n := range o.dropped {
 			c.dropped[reason] += uint64(n)
 		}
@@ -246,7 +246,7 @@ func (c *counts) export() (Requests, Events) {
 	for _, reason := range event.RequestReasons() {
 		r.Dropped[reason.String()] = c.dropped[reason]
 	}
-	e := Events{Decoded: c.eventsDecoded, InFlight: c.eventsInFlight, Accepted: c.eventsDone, Dropped: map[string]uint64{}}
+	e := Events{Decoded: c.eventsDecoded, InFlight: c.eventsInFlight, Accepted: c.eventsAccepted, Dropped: map[string]uint64{}}
 	for _, reason := range event.EventReasons() {
 		e.Dropped[reason.String()] = c.dropped[reason]
 	}
@@ -269,7 +269,7 @@ func (c *counts) restore(r Requests, e Events) {
 	c.received += r.Received - r.InFlight
 	c.decoded += r.Decoded
 	c.eventsDecoded += e.Decoded - e.InFlight
-	c.eventsDone += e.Accepted
+	c.eventsAccepted += e.Accepted
 	for _, reason := range event.RequestReasons() {
 		c.dropped[reason] += r.Dropped[reason.String()]
 	}

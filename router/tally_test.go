@@ -90,7 +90,7 @@ func TestTallySeesWhatIsMiscounted(t *testing.T) {
 		}, "events +1"},
 		"settled twice":       {func(s *tally) { s.settled(stageDone, "shop", 2, &outcome{accepted: 2}) }, "events -2"},
 		"a counter jumps":     {func(s *tally) { s.all.received++ }, "requests +1"},
-		"a project's":         {func(s *tally) { s.project("shop").eventsDone++ }, `project "shop"`},
+		"a project's":         {func(s *tally) { s.project("shop").eventsAccepted++ }, `project "shop"`},
 		"between the two":     {func(s *tally) { s.project("shop").decoded++ }, "decoded requests: 1 in the whole, 2 by project"},
 		"a drop of a project": {func(s *tally) { s.project("shop").dropped[event.Malformed]-- }, "dropped requests: 1 in the whole, 0 by project"},
 	} {

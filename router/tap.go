@@ -20,9 +20,9 @@ type Drop struct {
 	SDKVersion string    `json:"sdk_version,omitempty"`
 	AppID      string    `json:"app_id,omitempty"`
 
-	// KeyDigest is the log's digest of the event's idempotency key, by which
-	// an event is traced; 0 without one, and for requests dropped whole.
-	KeyDigest uint64 `json:"-"`
+	// IdempotencyDigest is the log's digest of the event's idempotency key, by
+	// which an event is traced; 0 without one, and for requests dropped whole.
+	IdempotencyDigest uint64 `json:"-"`
 }
 
 const (
@@ -87,9 +87,9 @@ func (t *tap) watch() (drops <-chan Drop, stop func(), ok bool) {
 }
 
 // newDrop describes the drop of a request, or of one of its events.
-func newDrop(at time.Time, p *passage, refusal event.Refusal) Drop {
+func newDrop(p *passage, refusal event.Refusal) Drop {
 	return Drop{
-		Time: at, Project: p.key.Project, KeyID: p.key.ID,
+		Time: time.Now(), Project: p.key.Project, KeyID: p.key.ID,
 		Reason: refusal.Reason.String(), Field: refusal.Field, Rule: string(refusal.Rule),
 		SDKVersion: p.batch.SDKVersion, AppID: p.batch.AppID,
 	}
