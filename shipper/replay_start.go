@@ -167,16 +167,12 @@ func (rs *Replays) Cancel(ctx context.Context, cmd Command, name string) (Replay
 	if err != nil {
 		return Replay{}, err
 	}
-	rs.mu.Lock()
-	stop, ended := r.stop, r.ended
-	rs.mu.Unlock()
-	if stop != nil {
-		stop()
-		select {
-		case <-ended:
-		case <-ctx.Done():
-			return Replay{}, fmt.Errorf("replay %s: it has stopped reading, but requests in flight have not ended: cancel it once more: %w", name, ctx.Err())
-		}
+	stop, ended := rs.halt(r)
+	stop()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		return Replay{}, fmt.Errorf("replay %s: it has stopped reading, but requests in flight have not ended: cancel it once more: %w", name, ctx.Err())
 	}
 	now, err := rs.look(r)
 	if err != nil {
@@ -197,6 +193,18 @@ func (rs *Replays) Cancel(ctx context.Context, cmd Command, name string) (Replay
 		return now, err
 	}
 	return rs.look(r)
+}
+
+// halt returns what stops a replay, and is closed once it has stopped. One
+// that nobody runs is taken, so that nobody begins to.
+func (rs *Replays) halt(r *replay) (stop context.CancelFunc, ended chan struct{}) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if r.stop == nil {
+		r.stop, r.ended = func() {}, make(chan struct{})
+		close(r.ended)
+	}
+	return r.stop, r.ended
 }
 
 // Pause stops a replay as Cursor.Pause does a cursor.

@@ -52,7 +52,7 @@ type replay struct {
 	sink   Sink
 	cursor *Cursor // nil once it is over
 
-	stop  context.CancelFunc // nil while nobody runs it
+	stop  context.CancelFunc // nil while nobody runs it, and nobody ends it
 	ended chan struct{}      // closed when its run has ended
 }
 
@@ -127,17 +127,8 @@ func (rs *Replays) Run(ctx context.Context) {
 		rs.closeSinks()
 	}()
 	for {
-		for _, r := range rs.waiting() {
-			own, stop := context.WithCancel(ctx)
-			ended := make(chan struct{})
-			rs.mu.Lock()
-			r.stop, r.ended = stop, ended
-			rs.mu.Unlock()
-			running.Go(func() {
-				defer close(ended)
-				defer stop()
-				rs.carry(own, r)
-			})
+		for _, carry := range rs.claim(ctx) {
+			running.Go(carry)
 		}
 		select {
 		case <-rs.wake:
@@ -170,24 +161,40 @@ func (rs *Replays) closeSinks() {
 	}
 }
 
-// waiting are those that nobody runs and that are not over.
-func (rs *Replays) waiting() []*replay {
+// claim takes the replays that nobody runs and that are not over, and returns
+// what runs them. From here on a cancel finds whom it has to stop: it must not
+// end a replay that is about to be run.
+func (rs *Replays) claim(ctx context.Context) []func() {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(rs.all), func(r *replay) bool { return r.cursor == nil || r.stop != nil })
+	var carries []func()
+	for _, r := range rs.all {
+		if r.cursor == nil || r.stop != nil {
+			continue
+		}
+		own, stop := context.WithCancel(ctx)
+		cursor, ended := r.cursor, make(chan struct{})
+		r.stop, r.ended = stop, ended
+		carries = append(carries, func() {
+			defer close(ended)
+			defer stop()
+			rs.carry(own, r, cursor)
+		})
+	}
+	return carries
 }
 
 // carry runs a replay, and notes that it has come to its end.
-func (rs *Replays) carry(ctx context.Context, r *replay) {
-	r.cursor.enter()
-	r.cursor.run(ctx)
+func (rs *Replays) carry(ctx context.Context, r *replay, c *Cursor) {
+	c.enter()
+	c.run(ctx)
 	var backoff Backoff
-	for r.cursor.part.over(r.cursor.Next()) {
-		err := rs.end(r, Done, func(_ Replay, writes []Write) error { return r.cursor.commit(writes) })
+	for c.part.over(c.Next()) {
+		err := rs.end(r, Done, func(_ Replay, writes []Write) error { return c.commit(writes) })
 		if err == nil {
 			return
 		}
-		r.cursor.report(err)
+		c.report(err)
 		if backoff.Wait(ctx) != nil {
 			return // the next start ends it
 		}
