@@ -51,7 +51,7 @@ func (c *Cursor) countDead() error {
 // do not count as newly refused.
 func (c *Cursor) bury(letters []DeadLetter, writes []Write, fill bool) error {
 	if len(letters) == 0 {
-		return nil
+		return c.saveLane(writes)
 	}
 	c.saving.Lock()
 	defer c.saving.Unlock()

@@ -409,21 +409,26 @@ func (f *Feed) Advance(next uint64, writes ...Write) error {
 	return nil
 }
 
-// passed is the seqs below next, apart by what they are.
+// passed is the seqs below next, apart by what they are. An event that was
+// handed out, and was gone when it was to be read again, is no event any more.
 func (f *Feed) passed(next uint64) passed {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	over := passed{events: cutFrom(f.events, next)}
+	var over passed
+	var gone []Range
 	for _, g := range f.handed {
 		r := Range{g.First, min(g.Last, next-1)}
 		switch {
 		case g.First >= next:
+			continue
 		case g.Reason == wal.ReasonRetention:
 			over.expired = append(over.expired, r)
 		default:
 			over.lost = append(over.lost, r)
 		}
+		gone = insertRange(gone, r)
 	}
+	over.events = without(cutFrom(f.events, next), gone)
 	return over
 }
 
