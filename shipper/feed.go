@@ -80,7 +80,8 @@ func (f *Feed) close() error {
 func (f *Feed) Fill() bool { return f.fill }
 
 // Start is the cursor's position: the first seq that the log's feed yields. A
-// letter of a fill that is not below it comes in the log's feed as well.
+// letter of a fill that is not below it comes in the log's feed as well, unless
+// it is foreign.
 func (f *Feed) Start() uint64 { return f.start }
 
 // Epoch is the cursor's epoch; it does not change within a feed. A sink's

@@ -37,7 +37,7 @@ func (f *Feed) nextLetters() (*Batch, error) {
 		if len(b.Events) > 0 && (len(b.Events) >= f.flush.Rows || b.Bytes+size > f.flush.Bytes) {
 			return io.EOF // full
 		}
-		b.Events = append(b.Events, d.Event())
+		b.Events = append(b.Events, f.event(d))
 		b.Bytes += size
 		f.hand(d)
 		return nil
@@ -60,7 +60,7 @@ func (f *Feed) readLetters(first, last uint64) (*Batch, error) {
 		if d.Seq > last {
 			return io.EOF
 		}
-		b.Events = append(b.Events, d.Event())
+		b.Events = append(b.Events, f.event(d))
 		b.Bytes += int64(len(d.Raw))
 		f.hand(d)
 		return nil
@@ -69,6 +69,13 @@ func (f *Feed) readLetters(first, last uint64) (*Batch, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+// event is the event of a letter, as this log sees it.
+func (f *Feed) event(d DeadLetter) Event {
+	e := d.Event()
+	e.Foreign = d.Imported && d.LogID != f.cursor.log.ID()
+	return e
 }
 
 // requeuedFrom calls fn for the requeued letters from seq on, ascending.

@@ -10,6 +10,9 @@ import (
 
 // Log is what a cursor needs of the write-ahead log.
 type Log interface {
+	// ID is the log's identity. Blocks from before it was given a new one keep
+	// the old.
+	ID() wal.ID
 	// NewReader reads blocks in order from the block that holds seq from.
 	// Readers are independent of each other and of the appender.
 	NewReader(from uint64) *wal.Reader
@@ -64,6 +67,10 @@ type Event struct {
 	AppID      string
 	Session    string
 	Raw        []byte
+
+	// Foreign says that the event is of another node's log, whose letter was
+	// imported: its seq has nothing to do with those of this log.
+	Foreign bool
 }
 
 // Batch is a stretch of the log without holes in its range: every seq of

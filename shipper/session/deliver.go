@@ -45,10 +45,12 @@ func (r *run) send(l *lane) {
 	n := l.batch(r.o, r.reach.Replay, r.gaps.ranges)
 	j := job{lane: l, retry: l.failures > 0, request: request{
 		id: l.id, project: l.key.project, session: l.key.session, epoch: r.feed.Epoch(),
-		events: l.queue[:n:n],
-		gaps:   r.gaps.pending(l.id, r.decided(l)),
-		replay: l.first() <= r.reach.Replay, fill: r.feed.Fill(), beside: r.o.Beside,
+		events: l.queue[:n:n], fill: r.feed.Fill(), beside: r.o.Beside,
 	}}
+	if !l.foreign() { // else what is known of this log's seqs says nothing
+		j.request.gaps = r.gaps.pending(l.id, r.decided(l))
+		j.request.replay = l.first() <= r.reach.Replay
+	}
 	r.inFlight++
 	if j.retry {
 		r.retrying++
@@ -109,7 +111,9 @@ func (r *run) accepted(done result, now time.Time) {
 		r.feed.Report(nil)
 	}
 	l.accept(r.o.RequestEvents)
-	r.gaps.acknowledged(l.id, done.request.gaps, events)
+	if !l.foreign() {
+		r.gaps.acknowledged(l.id, done.request.gaps, events)
+	}
 	if r.feed.Fill() {
 		r.release(l.id)
 	}

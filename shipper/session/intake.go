@@ -61,16 +61,20 @@ func (r *run) done(id header.SessionID, seq uint64) bool {
 }
 
 // untilRewind is what a fill sends of a stretch: the letters that are decided.
-// After a rewind the log's feed brings the others again, in order.
+// After a rewind the log's feed brings the others again, in order. A letter of
+// another log is always decided here; behind one that is left it waits, since it
+// could not be dropped and would be sent again with each fill.
 func (r *run) untilRewind(s *stretch) []event {
-	n := 0
-	for n < len(s.events) && r.done(s.id, s.events[n].seq) {
-		n++
+	for n, e := range s.events {
+		if e.origin.foreign && r.left == 0 || !e.origin.foreign && r.done(s.id, e.seq) {
+			continue
+		}
+		if r.left == 0 {
+			r.left = e.seq
+		}
+		return s.events[:n]
 	}
-	if n < len(s.events) && r.left == 0 {
-		r.left = s.events[n].seq
-	}
-	return s.events[:n]
+	return s.events
 }
 
 // open enters a lane that has its first event.

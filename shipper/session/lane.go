@@ -25,6 +25,7 @@ type origin struct {
 	receivedAt time.Time
 	sdkVersion string
 	appID      string
+	foreign    bool // of another log, see shipper.Event
 }
 
 // laneKey is whose order a lane keeps.
@@ -78,7 +79,7 @@ func newStretches(b *shipper.Batch) []stretch {
 	events := make([]event, len(b.Events))
 	for i, first := 0, 0; i < len(b.Events); i++ {
 		e := &b.Events[i]
-		o := origin{logID: e.LogID, receivedAt: e.ReceivedAt, sdkVersion: e.SDKVersion, appID: e.AppID}
+		o := origin{logID: e.LogID, receivedAt: e.ReceivedAt, sdkVersion: e.SDKVersion, appID: e.AppID, foreign: e.Foreign}
 		if from == nil || *from != o {
 			from = &o
 		}
@@ -105,6 +106,9 @@ func (l *lane) letter(e event, reason string, attempts int) shipper.DeadLetter {
 		SDKVersion: e.origin.sdkVersion, AppID: e.origin.appID, Raw: e.raw,
 	}, reason, attempts)
 }
+
+// foreign tells whether the next event is of another log.
+func (l *lane) foreign() bool { return l.queue[0].origin.foreign }
 
 // first is the lowest seq that has not been delivered.
 func (l *lane) first() uint64 { return l.queue[0].seq }
@@ -162,7 +166,7 @@ func (l *lane) batch(o Options, replay uint64, lost header.Ranges) int {
 			continue
 		}
 		before := l.queue[i-1]
-		if size > o.RequestBytes || e.origin.logID != before.origin.logID ||
+		if size > o.RequestBytes || e.origin.logID != before.origin.logID || e.origin.foreign != before.origin.foreign ||
 			(e.seq <= replay) != (before.seq <= replay) || len(lost.From(before.seq).Below(e.seq)) > 0 {
 			return i
 		}

@@ -81,7 +81,9 @@ func (r *run) burial(now time.Time) commit {
 			d.Queued = r.queues(l)
 			c.letters = append(c.letters, d)
 		}
-		c.writes = append(c.writes, r.gaps.with(l.id, events, now).write(l.id))
+		if !l.foreign() { // which only a fill has, an event at a time
+			c.writes = append(c.writes, r.gaps.with(l.id, events, now).write(l.id))
+		}
 		if !r.feed.Fill() {
 			c.writes = append(c.writes, r.marks.write(l.id, events[len(events)-1].seq))
 		}
@@ -104,7 +106,9 @@ func (r *run) settle(err error, now time.Time) {
 	}
 	for _, l := range c.lanes {
 		events := l.queue[:l.letters]
-		r.gaps.bySess[l.id] = r.gaps.with(l.id, events, now)
+		if !l.foreign() {
+			r.gaps.bySess[l.id] = r.gaps.with(l.id, events, now)
+		}
 		r.sink.buried.Add(uint64(len(events)))
 		r.drop(l, l.letters, now)
 	}
