@@ -8,15 +8,19 @@ import (
 	"forebay/shipper/session/header"
 )
 
+// countFailed adds to a parked session's time of failing what has passed since
+// it was counted last. Time in which the whole endpoint was down, or nothing was
+// sent, is not the session's.
+func (r *run) countFailed(l *lane, now time.Time) {
+	down := r.breaker.outage(now)
+	l.failed += now.Sub(l.counted) - (down - l.outage)
+	l.counted, l.outage = now, down
+}
+
 // tooOld says whether a parked session has failed for so long that it may no
-// longer hold up the position. Time in which the whole endpoint was down is
-// not the session's.
-func (r *run) tooOld(l *lane, now time.Time) bool {
-	if r.o.ParkedMaxAge == 0 || r.feed.Fill() {
-		return false
-	}
-	down := r.breaker.outage(now) - l.outage
-	return now.Sub(l.since)-down > r.o.ParkedMaxAge
+// longer hold up the position.
+func (r *run) tooOld(l *lane) bool {
+	return r.o.ParkedMaxAge > 0 && !r.feed.Fill() && l.failed > r.o.ParkedMaxAge
 }
 
 // queues says whether a lane's events go to the dead letters without a try.

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -106,6 +107,64 @@ func TestOutageSetsNobodyAside(t *testing.T) {
 	wantAll(t, rig, r)
 	if s := ship.Status(); s.Dead != 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestStandstillSetsNobodyAside: the time in which the node was stopped is not
+// the session's, and what it had failed for before is.
+func TestStandstillSetsNobodyAside(t *testing.T) {
+	t.Parallel()
+	rig := shippertest.NewRig(t)
+	_, server := newReceiver(t, receiver.Options{Hook: func(receiver.Delivery) receiver.Fault {
+		return receiver.Fault{Status: 500}
+	}})
+	o := session.Options{URL: server.URL, ParkedMaxAge: time.Hour}
+	rig.Append("shop", "bad", 2)
+	sink := newSink(t, o)
+	ship := rig.Start(sink, flush, shipper.Options{})
+	ship.WaitFor("it is parked", func() bool { return stats(sink).ParkedCount == 1 })
+	ship.Stop()
+
+	begun := time.Now().Add(-2 * time.Hour).UTC().Truncate(time.Second)
+	changeParked(t, rig, "since", begun)
+	before := stats(sink).Parked[0].Failures
+	sink = newSink(t, o)
+	ship = rig.Start(sink, flush, shipper.Options{})
+	ship.WaitFor("it has failed again", func() bool {
+		s := stats(sink)
+		return s.Aside > 0 || s.ParkedCount == 1 && s.Parked[0].Failures > before+1
+	})
+	if s := stats(sink); s.Aside != 0 || !s.Parked[0].Since.Equal(begun) {
+		t.Errorf("after a stop of two hours: %+v", s)
+	}
+	ship.Stop()
+
+	changeParked(t, rig, "failed_ns", time.Hour)
+	sink = newSink(t, o)
+	ship = rig.Start(sink, flush, shipper.Options{})
+	ship.WaitFor("it is set aside", func() bool { return stats(sink).Aside == 1 })
+	ship.WaitDone()
+}
+
+// changeParked changes a member of what the state keeps of the one parked session.
+func changeParked(t *testing.T, rig *shippertest.Rig, member string, value any) {
+	t.Helper()
+	n := 0
+	err := rig.State.Scan("lane/test/parked/", func(key string, saved []byte) error {
+		n++
+		var all map[string]any
+		if err := json.Unmarshal(saved, &all); err != nil {
+			return err
+		}
+		all[member] = value
+		changed, err := json.Marshal(all)
+		if err != nil {
+			return err
+		}
+		return rig.State.Commit(shipper.Write{Key: key, Value: changed})
+	})
+	if err != nil || n != 1 {
+		t.Fatalf("%d parked sessions in the state, %v", n, err)
 	}
 }
 

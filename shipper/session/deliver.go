@@ -140,8 +140,9 @@ func (r *run) park(l *lane, n int, a answer, now time.Time) {
 	r.touch(now)
 	if l.failures == 0 {
 		r.parked++
-		l.since, l.outage = now, r.breaker.outage(now)
+		l.since, l.failed, l.counted, l.outage = now, 0, now, r.breaker.outage(now)
 	}
+	r.countFailed(l, now)
 	l.failures++
 	l.repeat, l.cause = n, a.err.Error()
 	l.told = a.retryAfter > 0
@@ -155,7 +156,7 @@ func (r *run) park(l *lane, n int, a answer, now time.Time) {
 	} else {
 		r.feed.Report(fmt.Errorf("session %q of project %q: %w", l.key.session, l.key.project, a.err))
 	}
-	if r.tooOld(l, now) {
+	if r.tooOld(l) {
 		r.setAside(l, now)
 		return
 	}

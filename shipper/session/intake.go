@@ -83,7 +83,7 @@ func (r *run) open(l *lane, now time.Time) {
 	heap.Push(&r.byFirst, l)
 	if r.troubles.restore(l); l.failures > 0 {
 		r.parked++
-		l.due, l.outage = now, r.breaker.outage(now)
+		l.due, l.counted, l.outage = now, now, r.breaker.outage(now)
 		heap.Push(&r.waiting, l)
 		return
 	}

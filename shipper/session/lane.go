@@ -47,9 +47,11 @@ type lane struct {
 	slot  int     // in run.waiting, if waiting
 
 	// While a session fails it is parked: known, counted and retried.
-	failures int       // failed tries since it last worked; 0: not parked
-	since    time.Time // of the first of them
-	outage   time.Duration
+	failures int           // failed tries since it last worked; 0: not parked
+	since    time.Time     // of the first of them
+	failed   time.Duration // how long it has failed in all, until counted
+	counted  time.Time
+	outage   time.Duration // how long the endpoint had been down by then
 	cause    string
 	backoff  shipper.Backoff
 	due      time.Time // of the next try

@@ -23,7 +23,12 @@ type trouble struct {
 	Session  string    `json:"session"`
 	Since    time.Time `json:"since"`
 	Failures int       `json:"failures,omitempty"`
-	Cause    string    `json:"cause"`
+
+	// Failed is for how long it did while it was tried and the endpoint was up.
+	// What was saved without it begins to count anew.
+	Failed time.Duration `json:"failed_ns,omitempty"`
+
+	Cause string `json:"cause"`
 }
 
 // troubles are the sessions in trouble, by how the state names them.
@@ -69,7 +74,7 @@ func (t *troubles) restore(l *lane) {
 		return
 	}
 	delete(t.parked, l.id)
-	l.failures, l.since, l.cause = saved.Failures, saved.Since, saved.Cause
+	l.failures, l.since, l.failed, l.cause = saved.Failures, saved.Since, saved.Failed, saved.Cause
 }
 
 // put sets a session aside, take lets it back.
@@ -89,7 +94,10 @@ func (t *troubles) isAside(id header.SessionID) bool {
 }
 
 func (l *lane) trouble() trouble {
-	return trouble{Project: l.key.project, Session: l.key.session, Since: l.since.UTC(), Failures: l.failures, Cause: l.cause}
+	return trouble{
+		Project: l.key.project, Session: l.key.session, Since: l.since.UTC(),
+		Failures: l.failures, Failed: l.failed, Cause: l.cause,
+	}
 }
 
 func (t trouble) write(prefix string, id header.SessionID) shipper.Write {
