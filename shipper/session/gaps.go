@@ -3,6 +3,8 @@ package session
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +23,8 @@ const (
 // is announced to each whose events come within announceLost.
 const (
 	maxGapRanges  = 64      // in one header; the nearest are joined past it
-	maxGaps       = 100_000 // sessions with gaps not yet announced; no more is read beyond
+	maxGaps       = 100_000 // sessions with gaps not yet announced; the oldest are forgotten past it
+	forgetAtOnce  = 1000    // of them: finding the oldest takes a look at all
 	announceLost  = 24 * time.Hour
 	forgetGapsAge = 30 * 24 * time.Hour // a session that was silent for so long is over
 )
@@ -109,6 +112,24 @@ func (g *gaps) with(id header.SessionID, events []event, now time.Time) gap {
 	}
 	k.Ranges = k.Ranges.Join(maxGapRanges)
 	return k
+}
+
+// keep notes a session's gaps, which are in the state already. Sessions that
+// never go on would fill the memory: past the bound it forgets those that had
+// their last gap first, and returns of how many sessions.
+func (g *gaps) keep(id header.SessionID, k gap) (forgotten int) {
+	g.bySess[id] = k
+	if len(g.bySess) <= maxGaps {
+		return 0
+	}
+	oldest := slices.SortedFunc(maps.Keys(g.bySess), func(a, b header.SessionID) int {
+		return g.bySess[a].At.Compare(g.bySess[b].At)
+	})[:forgetAtOnce]
+	for _, id := range oldest {
+		delete(g.bySess, id)
+		g.changed[id] = struct{}{}
+	}
+	return len(oldest)
 }
 
 // pending is what a session has to be told before anything that is not below

@@ -268,7 +268,7 @@ func (r *run) finished() bool {
 // room says whether more events may be read.
 func (r *run) room() bool {
 	return r.end == nil && !r.eof && r.held < r.o.MaxHeldBytes && r.parked < r.o.MaxParked &&
-		len(r.marks.bySess) < maxMarks && len(r.gaps.bySess) < maxGaps
+		len(r.marks.bySess) < maxMarks
 }
 
 // wake is until when nothing is to be done unless something happens.

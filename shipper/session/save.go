@@ -107,10 +107,19 @@ func (r *run) settle(err error, now time.Time) {
 	for _, l := range c.lanes {
 		events := l.queue[:l.letters]
 		if !l.foreign() {
-			r.gaps.bySess[l.id] = r.gaps.with(l.id, events, now)
+			r.keepGaps(l, r.gaps.with(l.id, events, now))
 		}
 		r.sink.buried.Add(uint64(len(events)))
 		r.drop(l, l.letters, now)
+	}
+}
+
+// keepGaps notes what a session is to be told, and says when others are no longer.
+func (r *run) keepGaps(l *lane, k gap) {
+	if n := r.gaps.keep(l.id, k); n > 0 {
+		r.sink.forgotten.Add(uint64(n))
+		r.o.Logger.Warn("too many sessions were not told of gaps and never went on: those silent for longest will not be told",
+			"bound", maxGaps, "forgotten", n)
 	}
 }
 

@@ -34,7 +34,7 @@ type Sink struct {
 
 	stats                                atomic.Pointer[Stats]
 	requests, delivered, failed, refused atomic.Uint64
-	buried                               atomic.Uint64
+	buried, forgotten                    atomic.Uint64
 
 	mu      sync.Mutex
 	orders  []func(*run) // for the loop to carry out

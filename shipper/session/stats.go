@@ -43,6 +43,8 @@ type Stats struct {
 	Failed    uint64 `json:"failed"`    // requests that are tried again
 	Refused   uint64 `json:"refused"`   // requests answered with a 4xx
 	Buried    uint64 `json:"buried"`    // events
+
+	GapsForgotten uint64 `json:"gaps_forgotten"` // sessions that will not be told of gaps, since too many wait for it
 }
 
 // Stats returns the latest figures.
@@ -53,6 +55,7 @@ func (s *Sink) Stats() Stats {
 	}
 	st.Requests, st.Delivered = s.requests.Load(), s.delivered.Load()
 	st.Failed, st.Refused, st.Buried = s.failed.Load(), s.refused.Load(), s.buried.Load()
+	st.GapsForgotten = s.forgotten.Load()
 	return st
 }
 
