@@ -54,21 +54,15 @@ func asideReason(why trouble) string {
 
 // setAsideParked sets aside what is parked and not being tried.
 func (r *run) setAsideParked(now time.Time) {
-	if r.feed.Fill() {
-		return
-	}
 	for len(r.waiting) > 0 {
 		r.setAside(heap.Pop(&r.waiting).(*lane), now)
 	}
 }
 
-// obey carries out what operators ordered since the last look.
+// obey carries out what was ordered since the last look. In a fill nobody is
+// set aside.
 func (r *run) obey() {
-	r.sink.mu.Lock()
-	orders := r.sink.orders
-	r.sink.orders = nil
-	r.sink.mu.Unlock()
-	for _, do := range orders {
-		do(r)
+	if !r.feed.Fill() && r.sink.setAside.Swap(false) {
+		r.setAsideParked(time.Now())
 	}
 }

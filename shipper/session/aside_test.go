@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"encoding/json"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -168,8 +169,24 @@ func changeParked(t *testing.T, rig *shippertest.Rig, member string, value any) 
 	}
 }
 
-// TestReleaseAndSetAside are the operator's ways to do both at once.
-func TestReleaseAndSetAside(t *testing.T) {
+// TestOrdersDoNotGather: a node whose disk is nearly full gives the order once a
+// second, also while the cursor is paused and nobody takes it.
+func TestOrdersDoNotGather(t *testing.T) {
+	sink := newSink(t, session.Options{URL: "http://localhost:1"})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 100_000 {
+		sink.SetAsideParked()
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 100_000 {
+		t.Errorf("orders that nobody takes leave %d bytes", n)
+	}
+}
+
+// TestSetAsideParked has it done at once. If all that was queued is discarded,
+// the session's next event queues, and is what the session is released by.
+func TestSetAsideParked(t *testing.T) {
 	t.Parallel()
 	rig := shippertest.NewRig(t)
 	var healed atomic.Bool
@@ -192,11 +209,18 @@ func TestReleaseAndSetAside(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	healed.Store(true)
-	sink.Release("shop", "bad")
-	ship.WaitFor("it is released", func() bool { return stats(sink).Aside == 0 })
+	if n, err := ship.Discard(shipper.Command{}, shipper.DeadFilter{}); n != 3 || err != nil {
+		t.Fatalf("discard: %d, %v", n, err)
+	}
+	rig.Append("shop", "bad", 1)
+	ship.WaitDone()
+	if n, err := ship.Requeue(shipper.Command{}, shipper.DeadFilter{}); n != 1 || err != nil {
+		t.Fatalf("requeue: %d, %v", n, err)
+	}
+	ship.WaitFor("it is released", func() bool { return ship.Status().Dead == 0 && stats(sink).Aside == 0 })
 	rig.Append("shop", "bad", 2)
 	ship.WaitDone()
-	if report := r.Report(); report.Events != 5 || report.Gaps != 3 || !report.InOrder() {
+	if report := r.Report(); report.Events != 6 || report.Gaps != 4 || !report.InOrder() {
 		t.Errorf("%+v", report)
 	}
 }

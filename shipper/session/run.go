@@ -99,6 +99,7 @@ type commit struct {
 }
 
 func newRun(s *Sink, feed *shipper.Feed) (*run, error) {
+	s.setAside.Store(false) // an order is for those that are parked when it is given
 	r := &run{
 		sink: s, o: s.opts, feed: feed,
 		batches: make(chan batch), jobs: make(chan job, s.opts.Lanes), results: make(chan result, s.opts.Lanes),

@@ -30,16 +30,17 @@ import (
 type Sink struct {
 	opts   Options
 	client *client
-	wake   chan struct{} // an operator wants something, see orders
+	wake   chan struct{} // setAside was set
+
+	setAside atomic.Bool // what is parked is to be set aside by the loop
 
 	stats                                atomic.Pointer[Stats]
 	requests, delivered, failed, refused atomic.Uint64
 	buried, forgotten                    atomic.Uint64
 
 	mu      sync.Mutex
-	orders  []func(*run) // for the loop to carry out
-	resumed time.Time    // when a probe last found the credentials accepted
-	token   string       // in force then
+	resumed time.Time // when a probe last found the credentials accepted
+	token   string    // in force then
 }
 
 // New returns a Sink, or an error that says which option is wrong.

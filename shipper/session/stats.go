@@ -3,8 +3,6 @@ package session
 import (
 	"errors"
 	"time"
-
-	"forebay/shipper/session/header"
 )
 
 // maxListed bounds the parked sessions that Stats names.
@@ -94,24 +92,11 @@ func (r *run) publish(now time.Time) {
 	r.sink.stats.Store(st)
 }
 
-// Release lets a session that was set aside have its events again: those that
-// come from now on go to the Session Manager. Its dead letters are a matter of
-// their own, and best requeued after. It takes effect when the sink next
-// ships; a session that is not set aside stays as it is.
-func (s *Sink) Release(project, session string) {
-	s.order(func(r *run) { r.release(header.NewSessionID(project, session)) })
-}
-
 // SetAsideParked sets aside all sessions that are parked at the moment, so
-// that the position can pass them: for a disk that is nearly full.
+// that the position can pass them: for a disk that is nearly full. While the
+// sink does not ship it does nothing: when it ships again there may be room.
 func (s *Sink) SetAsideParked() {
-	s.order(func(r *run) { r.setAsideParked(time.Now()) })
-}
-
-func (s *Sink) order(do func(*run)) {
-	s.mu.Lock()
-	s.orders = append(s.orders, do)
-	s.mu.Unlock()
+	s.setAside.Store(true)
 	select {
 	case s.wake <- struct{}{}:
 	default:
