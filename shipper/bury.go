@@ -107,6 +107,9 @@ func (c *Cursor) changeDead(put []DeadLetter, drop []uint64, commit func(dead []
 		if err != nil {
 			return err
 		}
+		if had.Imported && had.LogID != d.LogID { // letters are told apart by seq
+			return &PauseError{Reason: fmt.Sprintf("seq %d of cursor %s is refused, and the imported letter of another log has its place: requeue or discard that letter, then resume", d.Seq, c.name)}
+		}
 		if had.Requeued && !d.Requeued { // it is refused once more
 			d.Attempts += had.Attempts
 			d.Imported = had.Imported

@@ -3,8 +3,11 @@ package shipper
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"time"
+
+	"forebay/wal"
 )
 
 // lettersAtOnce is how many letters one commit changes.
@@ -191,14 +194,21 @@ func (c *Cursor) letter(seq uint64) (d DeadLetter, found bool, err error) {
 
 // Import adds letters that were exported, from this node or another; those
 // that are there already stay as they are. It returns how many it added. If
-// they do not all fit, it adds none. Like Requeue it works in durable steps.
+// they do not all fit, or the place of one is taken by a letter of another log
+// with the same seq, it adds none. Like Requeue it works in durable steps.
 func (c *Cursor) Import(cmd Command, letters []DeadLetter) (added int, err error) {
 	bytes := int64(0)
 	for _, d := range letters {
 		if d.Seq == 0 || d.LogID.IsZero() || len(d.Raw) == 0 {
 			return 0, c.refuse("the letter with seq %d lacks its seq, its log_id or its event", d.Seq)
 		}
+		if d.Seq == math.MaxUint64 { // what follows it has no number
+			return 0, c.refuse("no letter has seq %d", d.Seq)
+		}
 		bytes += int64(len(d.Raw))
+	}
+	if _, err := c.absent(letters); err != nil {
+		return 0, err
 	}
 	c.mu.Lock()
 	count, o := c.dead, c.set.opts
@@ -225,24 +235,45 @@ func (c *Cursor) Import(cmd Command, letters []DeadLetter) (added int, err error
 	return added, nil
 }
 
+// absent are those of the letters that are not there, each once. It refuses
+// them all if the place of some is taken by letters of other logs.
+func (c *Cursor) absent(letters []DeadLetter) ([]DeadLetter, error) {
+	var put []DeadLetter
+	var taken []uint64
+	logs := map[uint64]wal.ID{} // by seq
+	for _, d := range letters {
+		log, found := logs[d.Seq]
+		if !found {
+			had, there, err := c.letter(d.Seq)
+			if err != nil {
+				return nil, err
+			}
+			if log = had.LogID; !there {
+				log = d.LogID
+				put = append(put, d)
+			}
+			logs[d.Seq] = log
+		}
+		if log != d.LogID && !slices.Contains(taken, d.Seq) {
+			taken = append(taken, d.Seq)
+		}
+	}
+	if len(taken) > 0 {
+		slices.Sort(taken)
+		return nil, c.refuse("%d letters have a seq that a letter of another log has, the first of them seq %d: requeue or discard that one first, or leave them out", len(taken), taken[0])
+	}
+	return put, nil
+}
+
 func (c *Cursor) importSome(letters []DeadLetter, commit func(publish func(), writes []Write) error) (int, error) {
 	c.saving.Lock()
 	defer c.saving.Unlock()
-	var put []DeadLetter
-	given := map[uint64]bool{}
-	for _, d := range letters {
-		_, found, err := c.letter(d.Seq)
-		if err != nil {
-			return 0, err
-		}
-		if !found && !given[d.Seq] {
-			given[d.Seq] = true
-			d.Cursor, d.Requeued, d.Imported = c.name, false, true
-			put = append(put, d)
-		}
+	put, err := c.absent(letters)
+	if len(put) == 0 || err != nil {
+		return 0, err
 	}
-	if len(put) == 0 {
-		return 0, nil
+	for i := range put {
+		put[i].Cursor, put[i].Requeued, put[i].Imported = c.name, false, true
 	}
 	return len(put), c.changeDead(put, nil, func(dead []Write, publish func()) error {
 		return commit(publish, dead)
