@@ -184,23 +184,26 @@ func (r *Receiver) take(d Delivery) (taken int, err error) {
 	return len(effect.Seqs), nil
 }
 
-// recover applies what the journal holds.
+// recover applies what the journal holds. What is a repeat, or stale, was taken
+// since the session's mark had been forgotten; here it may be known still, as
+// requests that took no effect do not stand in the journal.
 func (r *Receiver) recover(d Delivery) error {
 	e := r.acquire(d)
 	defer r.release(e)
 	next, effect, err := e.mark.Apply(d)
-	if err != nil {
+	var stale *StaleEpochError
+	if err != nil && !errors.As(err, &stale) {
 		return err
 	}
-	if len(effect.Seqs) != len(d.Seqs) {
-		return fmt.Errorf("an event of session %q is in it twice", d.Session)
-	}
 	r.mu.Lock()
-	r.report.count(d, effect, nil)
-	r.seen.add(d.LogID, effect.Seqs)
+	r.report.count(d, effect, err)
+	r.seen.add(d.LogID, d.Seqs)
 	r.mu.Unlock()
+	if err != nil {
+		return nil
+	}
 	e.mark = next
-	if r.opts.Taken != nil {
+	if r.opts.Taken != nil && !effect.empty() {
 		r.opts.Taken(effect)
 	}
 	return nil

@@ -409,3 +409,45 @@ func TestSessionsAreBounded(t *testing.T) {
 		t.Errorf("%+v", report)
 	}
 }
+
+// TestForgottenSessionsDoNotSpoilTheStateFile: a session that was forgotten and
+// took an event twice, or one of an epoch that was over, stands in the file as
+// it was. Whoever opens it may remember what was forgotten then.
+func TestForgottenSessionsDoNotSpoilTheStateFile(t *testing.T) {
+	for name, again := range map[string]message{
+		"an event twice":         {session: "b", epoch: 2, seqs: []uint64{2}},
+		"an epoch that was over": {session: "b", epoch: 1, seqs: []uint64{9}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := receiver.Options{MaxSessions: 2, StateFile: filepath.Join(t.TempDir(), "state")}
+			r := newReceiver(t, o)
+			for _, m := range []message{
+				{session: "a", epoch: 2, seqs: []uint64{1}},
+				{session: "b", epoch: 2, seqs: []uint64{2}},
+				{session: "a", epoch: 2, seqs: []uint64{1}}, // a repeat, which the file does not have
+				{session: "c", epoch: 2, seqs: []uint64{3}}, // forgets b
+				again,
+			} {
+				if w := send(t, r, m); w.Code != http.StatusOK {
+					t.Fatalf("%+v: %d %s", m, w.Code, w.Body)
+				}
+			}
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+			r, err := receiver.New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if report := r.Report(); report.Events != 3 || report.Repeats+report.Stale != 1 || !report.InOrder() {
+				t.Errorf("%+v", report)
+			}
+			if w := send(t, r, message{session: "b", epoch: 2, seqs: []uint64{12}}); w.Code != http.StatusOK {
+				t.Errorf("afterwards: %d %s", w.Code, w.Body)
+			}
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
