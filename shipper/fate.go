@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"forebay/wal"
@@ -48,7 +47,9 @@ type LetterOf struct {
 }
 
 // Fate tells what became of the event with the seq. What a sink has delivered
-// beyond the cursor's position counts as pending.
+// beyond the cursor's position counts as pending. Of several things that it may
+// be the first counts that applies in Account, but that a letter comes before
+// pending here: after a rewind it says what is known of the event.
 func (c *Cursor) Fate(seq uint64) (Fate, error) {
 	letter, dead, err := c.letter(seq)
 	if err != nil {
@@ -74,20 +75,16 @@ func (c *Cursor) Fate(seq uint64) (Fate, error) {
 		if c.failure.active {
 			f.Error = c.failure.text
 		}
-	case contains(p.Lost, seq):
-		f.State = Lost
-	case contains(p.Expired, seq):
-		f.State = Expired
-	case contains(p.Skipped, seq):
-		f.State = Skipped
 	case c.account.thrown.has(seq):
 		f.State = Discarded
+	case inRanges(p.Skipped, seq):
+		f.State = Skipped
+	case inRanges(p.Lost, seq):
+		f.State = Lost
+	case inRanges(p.Expired, seq):
+		f.State = Expired
 	}
 	return f, nil
-}
-
-func contains(ranges []Range, seq uint64) bool {
-	return slices.ContainsFunc(ranges, func(r Range) bool { return r.First <= seq && seq <= r.Last })
 }
 
 // Lane returns a copy of what the sink keeps under a relative key, nil if there

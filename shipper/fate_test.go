@@ -75,3 +75,70 @@ func TestBlockOf(t *testing.T) {
 		t.Errorf("a seq past the end: %+v, %+v, %v", b, gap, err)
 	}
 }
+
+// TestFateAgreesWithTheAccount for seqs that are several things at once.
+func TestFateAgreesWithTheAccount(t *testing.T) {
+	rig := shippertest.NewRig(t)
+	var bad atomic.Bool
+	bad.Store(true)
+	sink := &shippertest.Recorder{Refuse: refusing(&bad, 2, 6)}
+	rig.Append("p", "a", 2)
+	appendGarbage(t, rig, 2)
+	rig.Append("p", "a", 4)
+	ship := rig.Start(sink, small, shipper.Options{})
+	ship.WaitDone()
+	pause(t, ship)
+	if n, err := ship.Discard(ann, shipper.DeadFilter{Seqs: []uint64{6}}); err != nil || n != 1 {
+		t.Fatalf("discard: %d, %v", n, err)
+	}
+	if _, err := ship.Rewind(t.Context(), ann, 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ship.SkipTo(t.Context(), ann, 8); err != nil {
+		t.Fatal(err)
+	}
+	states := map[string]uint64{}
+	for seq := uint64(1); seq <= 8; seq++ {
+		f, err := ship.Fate(seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		states[f.State]++
+	}
+	a := ship.Status().Account
+	for state, want := range map[string]uint64{
+		shipper.Shipped: a.Shipped, shipper.Pending: a.Pending, shipper.Dead: a.Dead, shipper.Discarded: a.Discarded,
+		shipper.Lost: a.Lost, shipper.Expired: a.Expired, shipper.Skipped: a.Skipped,
+	} {
+		if states[state] != want {
+			t.Errorf("%d events are %s, the account has %d", states[state], state, want)
+		}
+	}
+	if states[shipper.Discarded] != 1 || states[shipper.Dead] != 1 {
+		t.Errorf("%v, want one discarded and one dead", states)
+	}
+}
+
+// TestPreviewsTellWhatTheDestinationHasHad: neither dead nor discarded events,
+// which never came there, whether the cursor is moved or a replay begun.
+func TestPreviewsTellWhatTheDestinationHasHad(t *testing.T) {
+	b := newBench(t, shippertest.NewRig(t))
+	var bad atomic.Bool
+	bad.Store(true)
+	b.live.Refuse = refusing(&bad, 2, 4)
+	b.add("p s a", "p s a", "p s a", "p s a", "p s a", "p s a")
+	b.start()
+	live := b.cursors.Get("test")
+	b.until("the live cursor is done", func() bool { return live.Next() == 7 })
+	if n, err := live.Discard(ann, shipper.DeadFilter{Seqs: []uint64{4}}); err != nil || n != 1 {
+		t.Fatalf("discard: %d, %v", n, err)
+	}
+	rewind, err := live.Preview(t.Context(), 1)
+	if err != nil || rewind.Events != 6 || rewind.Duplicates != 4 {
+		t.Errorf("rewind: %+v, %v; want 4 duplicates of 6", rewind, err)
+	}
+	replay, err := b.replays.Preview(t.Context(), shipper.ReplaySpec{Destination: shipper.Destination{Into: "same"}, First: 1})
+	if err != nil || replay.Events != 6 || replay.Duplicates != 4 {
+		t.Errorf("replay: %+v, %v; want 4 duplicates of 6", replay, err)
+	}
+}

@@ -3,6 +3,7 @@ package shipper
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -60,12 +61,17 @@ func (c *Cursor) preview(ctx context.Context, at position, to uint64) (Preview, 
 	if first > last {
 		return p, nil
 	}
+	had := c.delivered(at)
 	var err error
-	if p.Survey, err = survey(ctx, c.log, first, last, func(*Event) bool { return true }); err != nil {
+	if p.Survey, err = survey(ctx, c.log, first, last, func(e *Event) bool {
+		if had(e.Seq) {
+			p.Duplicates++
+		}
+		return true
+	}); err != nil {
 		return p, fmt.Errorf("preview of cursor %s: %w", c.name, err)
 	}
 	if p.Verb == "rewind" {
-		p.Duplicates = p.Events - min(p.Events, countWithin(at.Skipped, first, last))
 		c.mu.Lock()
 		rate := c.rate.perSecond(time.Now())
 		c.mu.Unlock()
@@ -74,4 +80,15 @@ func (c *Cursor) preview(ctx context.Context, at position, to uint64) (Preview, 
 		}
 	}
 	return p, nil
+}
+
+// delivered tells which seqs below a position the destination has had: all that
+// were not skipped, and have or had no letter.
+func (c *Cursor) delivered(at position) func(seq uint64) bool {
+	c.mu.Lock()
+	dead, discarded := slices.Clone(c.account.dead), slices.Clone(c.account.thrown)
+	c.mu.Unlock()
+	return func(seq uint64) bool {
+		return seq < at.Next && !inRanges(at.Skipped, seq) && !dead.has(seq) && !discarded.has(seq)
+	}
 }

@@ -57,16 +57,16 @@ func (rs *Replays) Preview(ctx context.Context, spec ReplaySpec) (p ReplayPrevie
 	closeSink(sink)
 	p.SameAs = rs.opts.Live(spec.Destination)
 	live := rs.set.Get(p.SameAs)
-	var at position
+	had := func(uint64) bool { return false }
 	if live != nil {
-		at = live.position()
+		had = live.delivered(live.position())
 	}
 	match := p.Spec.match(rs.opts.TypeOf)
 	p.Survey, err = survey(ctx, rs.set.opts.Log, p.Spec.First, p.Spec.Last, func(e *Event) bool {
 		if !match(e) {
 			return false
 		}
-		if e.Seq < at.Next && !inRanges(at.Skipped, e.Seq) {
+		if had(e.Seq) {
 			p.Duplicates++
 		}
 		return true
