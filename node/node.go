@@ -146,8 +146,7 @@ func (n *Node) Run(ctx context.Context) error {
 	var behind sync.WaitGroup
 	for _, actor := range []func(context.Context){
 		func(ctx context.Context) { _ = n.source.Run(ctx, n.keys) }, // returns nil, at the end of ctx
-		func(ctx context.Context) { _ = n.cursors.Run(ctx) },        // likewise
-		n.replays.Run, n.audits.Run, n.disk.run, n.ledger.run, n.health.run, n.history.run, n.rebuildWindow, n.noteDurable,
+		n.cursors.Run, n.replays.Run, n.audits.Run, n.disk.run, n.ledger.run, n.health.run, n.history.run, n.rebuildWindow, n.noteDurable,
 	} {
 		behind.Go(func() { actor(background) })
 	}

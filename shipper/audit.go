@@ -105,7 +105,7 @@ func (c *Cursor) exceptions(first, last uint64) (x exceptions) {
 		{c.pos.Skipped, &x.counts.Skipped}, {c.pos.Lost, &x.counts.Lost}, {c.pos.Expired, &x.counts.Expired},
 	} {
 		news := without(clip(kind.ranges, first, last), x.seqs)
-		*kind.into = countWithin(news, first, last)
+		*kind.into = total(news)
 		x.seqs = union(x.seqs, news)
 	}
 	return x

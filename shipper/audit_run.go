@@ -85,7 +85,7 @@ func (a *Audits) walk(ctx context.Context, c *Cursor) error {
 
 // fill delivers what is missing, and compares it once more.
 func (a *Audits) fill(ctx context.Context, c *Cursor, d AuditTarget, since time.Time, missing []Range, report *AuditReport) error {
-	refused, err := d.heal(ctx, c, missing, auditRests, a.note)
+	refused, err := d.heal(ctx, c, missing, a.note)
 	if err != nil {
 		return fmt.Errorf("fill: %w", err)
 	}

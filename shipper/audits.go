@@ -12,7 +12,7 @@ import (
 
 // auditKey is where the last audit is kept. An audit that runs is found there
 // after a restart, and goes on behind what it has compared.
-const auditKey = "proof/audit"
+const auditKey = "proof/audit" // audit/ is the trail of operators
 
 // What an audit came to.
 const (
@@ -191,7 +191,7 @@ func (a *Audits) resolve(r AuditRequest) (AuditReport, *Cursor, error) {
 	if r.Fill && d.Healer == nil {
 		return refuse("what cursor %s has delivered cannot be filled in, since it has an order: rewind the cursor to before it", r.Cursor)
 	}
-	oldest, position := max(c.log.FirstSeq(), 1), c.Next()
+	oldest, position := c.log.FirstSeq(), c.Next()
 	if r.To == 0 {
 		r.To = position - 1
 	}

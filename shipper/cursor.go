@@ -79,7 +79,7 @@ func (c *Cursor) load() error {
 		return fmt.Errorf("load cursor %s: %w", c.name, err)
 	}
 	if saved == nil {
-		p := position{Next: max(c.log.FirstSeq(), 1), Counted: true}
+		p := position{Next: c.log.FirstSeq(), Counted: true}
 		if p.Next > 1 {
 			p.Expired = []Range{{1, p.Next - 1}}
 		}

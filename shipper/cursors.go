@@ -107,9 +107,8 @@ func (cs *Cursors) Get(name string) *Cursor {
 }
 
 // Run ships on all cursors until ctx ends, and returns once none has a
-// request in flight. Cursors fail and pause each for itself; the error is nil.
-// It is called once.
-func (cs *Cursors) Run(ctx context.Context) error {
+// request in flight. Cursors fail and pause each for itself. It is called once.
+func (cs *Cursors) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, c := range cs.All() {
 		c.enter()
@@ -117,7 +116,6 @@ func (cs *Cursors) Run(ctx context.Context) error {
 	}
 	close(cs.begun)
 	wg.Wait()
-	return nil
 }
 
 // Begun is closed once Run was called and takes commands, such as a step.

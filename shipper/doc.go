@@ -17,7 +17,12 @@
 // the epoch, pause, rewind and restart; a [Sink] owns only how events are
 // carried out, and sees nothing but a [Feed]. [Cursors] are those of a node;
 // they are independent, so that a dead sink slows nobody else. [Replays] are
-// cursors over a part of the log that end, run by the same machine.
+// cursors over a part of the log, run by the same machine; each ends when its
+// part is delivered.
+//
+// [Audits] ask a destination what it holds, and hold that against what the
+// cursors delivered: they prove a stretch, heal what is missing there, and watch
+// by proving again now and then.
 //
 // # Delivery
 //

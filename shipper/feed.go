@@ -15,7 +15,7 @@ import (
 
 // Feed is a sink's view of the log during one call of Ship: events in log
 // order from the cursor's position on, and the means to say how far it came.
-// Next is for one goroutine; all else may be called from any.
+// Detach, Next and Reuse are for one goroutine; all else may be called from any.
 type Feed struct {
 	cursor *Cursor
 	flush  Flush
@@ -295,7 +295,8 @@ func (f *Feed) Read(ctx context.Context, first, last uint64) (*Batch, error) {
 	return b, nil
 }
 
-// readRange is readRange of what the feed yields.
+// readRange reads a stretch of the log again, and keeps what the feed's part
+// selects.
 func (f *Feed) readRange(ctx context.Context, first, last uint64) (*Batch, error) {
 	b, err := readRange(ctx, f.cursor.log, first, last)
 	if err != nil || f.part == nil {
@@ -371,7 +372,8 @@ func (f *Feed) Plan() *Plan {
 	return f.cursor.plan(f.fill)
 }
 
-// SavePlan makes p durable; it replaces the plan before it.
+// SavePlan makes p durable; it replaces the plan before it. In a feed that heals
+// what an audit missed it is kept in memory: the next audit asks anew.
 func (f *Feed) SavePlan(p Plan) error {
 	p.Epoch = f.epoch
 	if p.At.IsZero() {
@@ -387,7 +389,7 @@ func (f *Feed) SavePlan(p Plan) error {
 // Advance says that every event below next is done: delivered, buried or
 // lost. The position, the sink's writes (keys relative, as in Save) and the
 // end of the plan are one durable step. A next at or below the position only
-// saves the writes.
+// saves the writes. A feed that heals drops them, as it has no state.
 func (f *Feed) Advance(next uint64, writes ...Write) error {
 	if f.refill != nil {
 		f.refill.advance()
@@ -453,8 +455,8 @@ func (f *Feed) Report(err error) {
 }
 
 // Bury keeps events that can never be delivered, and the sink's writes
-// (relative keys) in the same durable step. The position is not moved. It
-// returns a *PauseError, to be passed on by Ship, when there is no more room
+// (relative keys) in the same durable step; a feed that heals names the events
+// and drops the writes. The position is not moved. It returns a *PauseError, to be passed on by Ship, when there is no more room
 // for dead letters or when so much is refused that something else is wrong.
 func (f *Feed) Bury(letters []DeadLetter, writes ...Write) error {
 	if f.refill != nil {

@@ -96,7 +96,7 @@ func (c *Cursor) Rewind(ctx context.Context, cmd Command, to uint64) (Moved, err
 			m = Moved{Cursor: c.name, From: to, To: to, Epoch: from.Epoch}
 			return nil
 		}
-		if oldest := max(c.log.FirstSeq(), 1); to < oldest {
+		if oldest := c.log.FirstSeq(); to < oldest {
 			return c.refuse("seq %d is no longer kept; the oldest that can be rewound to is %d", to, oldest)
 		}
 		if to >= from.Next {
@@ -150,7 +150,7 @@ func (c *Cursor) Undo(ctx context.Context, cmd Command) (Moved, error) {
 		if u == nil {
 			return c.refuse("there is no rewind or skip to undo")
 		}
-		if oldest := max(c.log.FirstSeq(), 1); u.Next < oldest {
+		if oldest := c.log.FirstSeq(); u.Next < oldest {
 			return c.refuse("seq %d, where it stood, is no longer kept", u.Next)
 		}
 		return c.move("undo", cmd, &m, func(p *position) { p.undo(u) })

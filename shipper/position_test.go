@@ -16,7 +16,7 @@ func TestRangesAreBounded(t *testing.T) {
 		t.Fatalf("%d ranges, want %d", len(ranges), maxRanges)
 	}
 	for i := range uint64(3000) {
-		if countWithin(ranges, 10*i, 10*i+1) != 2 {
+		if total(clip(ranges, 10*i, 10*i+1)) != 2 {
 			t.Fatalf("%d is in no range", 10*i)
 		}
 	}

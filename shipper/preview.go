@@ -43,7 +43,7 @@ func (c *Cursor) Touched(ctx context.Context, m Moved) (Preview, error) {
 
 // preview is Preview of a cursor that stands at a certain place.
 func (c *Cursor) preview(ctx context.Context, at position, to uint64) (Preview, error) {
-	oldest, durable := max(c.log.FirstSeq(), 1), c.log.DurableSeq()
+	oldest, durable := c.log.FirstSeq(), c.log.DurableSeq()
 	p := Preview{Cursor: c.name, From: at.Next, Verb: "rewind", Oldest: oldest, Survey: newSurvey()}
 	first, last := to, at.Next-1
 	switch {

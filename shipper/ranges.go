@@ -119,14 +119,3 @@ func joinNearest(ranges []Range) []Range {
 	ranges[at].Last = ranges[at+1].Last
 	return slices.Delete(ranges, at+1, at+2)
 }
-
-// countWithin is how many seqs of the ranges lie in first..last.
-func countWithin(ranges []Range, first, last uint64) uint64 {
-	n := uint64(0)
-	for _, r := range ranges {
-		if lo, hi := max(r.First, first), min(r.Last, last); lo <= hi {
-			n += hi - lo + 1
-		}
-	}
-	return n
-}

@@ -57,7 +57,7 @@ func (p *duty) rest(ctx context.Context) error {
 // the healer. It returns what the destination refused. Note is
 // told of failures that are tried again, and of the next success; what fails for
 // auditPatience ends it.
-func (d AuditTarget) heal(ctx context.Context, c *Cursor, wanted []Range, rests float64, note func(error)) ([]Refusal, error) {
+func (d AuditTarget) heal(ctx context.Context, c *Cursor, wanted []Range, note func(error)) ([]Refusal, error) {
 	if len(wanted) == 0 {
 		return nil, nil
 	}
@@ -66,7 +66,7 @@ func (d AuditTarget) heal(ctx context.Context, c *Cursor, wanted []Range, rests 
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	r := &refill{
-		name: c.name + HealMark + hex.EncodeToString(fresh), wanted: wanted, pace: duty{rests: rests},
+		name: c.name + HealMark + hex.EncodeToString(fresh), wanted: wanted, pace: duty{rests: auditRests},
 		note: note, giveUp: giveUp, events: newPick(c.log, wanted),
 	}
 	p := c.position()

@@ -8,11 +8,11 @@ import (
 
 // Bounds of replays.
 const (
-	maxReplays  = 4      // that have not ended
-	maxEnded    = 20     // that are remembered after their end
-	maxRefused  = 10_000 // events of one that its destination may refuse
-	maxRefusals = 100    // of these, how many are shown
-	maxRate     = 10_000_000
+	maxReplays  = 4          // that have not ended
+	maxEnded    = 20         // that are remembered after their end
+	maxRefused  = 10_000     // events of one that its destination may refuse
+	maxRefusals = 100        // of these, how many are shown
+	maxRate     = 10_000_000 // events a second
 )
 
 // The states that a replay can be in, beside those of a cursor.
@@ -49,7 +49,7 @@ type Refusal struct {
 // Replay is what there is to know of a replay at one moment.
 type Replay struct {
 	ReplaySpec
-	State     string    `json:"state"`
+	State     string    `json:"state"`             // as of a cursor: running, failing or paused; in the end done or canceled
 	Stopped   bool      `json:"stopped,omitempty"` // the node does not run
 	Epoch     uint64    `json:"epoch"`
 	By        string    `json:"by"`
@@ -61,7 +61,7 @@ type Replay struct {
 	Progress    float64   `json:"progress"`           // of the range, 0 to 1
 	Delivered   uint64    `json:"delivered"`          // events that were selected and confirmed
 	Refused     int       `json:"refused"`            // by the destination
-	Refusals    []Refusal `json:"refusals,omitempty"` // the first of them
+	Refusals    []Refusal `json:"refusals,omitempty"` // the first 100
 	Lost        []Range   `json:"lost,omitempty"`     // damaged in the log: selected or not, nobody knows
 	Expired     []Range   `json:"expired,omitempty"`  // removed by retention before the replay came, likewise
 	PassedRate  float64   `json:"seqs_per_second"`    // seqs of the range passed, over the last minute

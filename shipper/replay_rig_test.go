@@ -18,6 +18,7 @@ import (
 type bench struct {
 	*shippertest.Rig
 	tb      testing.TB
+	fails   failer // whose test it is: tb, or rapid's
 	live    *shippertest.Recorder
 	target  *shippertest.Recorder
 	cursors *shipper.Cursors
@@ -25,19 +26,26 @@ type bench struct {
 	stop    func()
 }
 
+// failer is what a test of either kind ends with.
+type failer interface {
+	Helper()
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
 func newBench(tb testing.TB, rig *shippertest.Rig) *bench {
-	return &bench{Rig: rig, tb: tb, live: &shippertest.Recorder{}, target: &shippertest.Recorder{}, stop: func() {}}
+	return &bench{Rig: rig, tb: tb, fails: tb, live: &shippertest.Recorder{}, target: &shippertest.Recorder{}, stop: func() {}}
 }
 
 // start runs all of it, as a node that begins.
 func (b *bench) start() {
-	b.tb.Helper()
+	b.fails.Helper()
 	var err error
 	if b.cursors, err = shipper.NewCursors(shipper.Options{Log: b.Log, State: b.State}); err != nil {
-		b.tb.Fatal(err)
+		b.fails.Fatal(err)
 	}
 	if _, err = b.cursors.Add("test", b.live, small); err != nil {
-		b.tb.Fatal(err)
+		b.fails.Fatal(err)
 	}
 	b.replays, err = shipper.NewReplays(b.cursors, shipper.ReplayOptions{
 		Open: func(d shipper.Destination) (shipper.Sink, shipper.Flush, error) {
@@ -56,11 +64,11 @@ func (b *bench) start() {
 		Reserved: []string{"test"},
 	})
 	if err != nil {
-		b.tb.Fatal(err)
+		b.fails.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { _ = b.cursors.Run(ctx) }) // returns nil
+	running.Go(func() { b.cursors.Run(ctx) })
 	running.Go(func() { b.replays.Run(ctx) })
 	b.stop = sync.OnceFunc(func() { cancel(); running.Wait() })
 	b.tb.Cleanup(b.stop)
@@ -71,58 +79,59 @@ func (b *bench) start() {
 }
 
 func (b *bench) restart() {
-	b.tb.Helper()
+	b.fails.Helper()
 	b.stop()
 	b.start()
 }
 
 func (b *bench) until(what string, cond func() bool) {
-	b.tb.Helper()
+	b.fails.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(time.Minute); !cond(); <-tick.C {
 		if time.Now().After(end) {
 			all, err := b.replays.All()
-			b.tb.Fatalf("waited in vain until %s: %+v, %v", what, all, err)
+			b.fails.Fatalf("waited in vain until %s: %+v, %v; the live cursor has delivered %v and stands at %+v", what, all, err,
+				seqs(b.live.Delivered()), b.cursors.Get("test").Status())
 		}
 	}
 }
 
 func (b *bench) begin(spec shipper.ReplaySpec) string {
-	b.tb.Helper()
+	b.fails.Helper()
 	if spec.Into == "" {
 		spec.Into = "elsewhere"
 	}
 	r, err := b.replays.Start(ann, spec)
 	if err != nil {
-		b.tb.Fatal(err)
+		b.fails.Fatal(err)
 	}
 	return r.Name
 }
 
 func (b *bench) get(name string) shipper.Replay {
-	b.tb.Helper()
+	b.fails.Helper()
 	r, err := b.replays.Get(name)
 	if err != nil {
-		b.tb.Fatal(err)
+		b.fails.Fatal(err)
 	}
 	return r
 }
 
 func (b *bench) ended(name string) shipper.Replay {
-	b.tb.Helper()
+	b.fails.Helper()
 	b.until(name+" has ended", func() bool { r := b.get(name); return r.Over() })
 	return b.get(name)
 }
 
 // add stores events, each "project session type", as one block a request.
 func (b *bench) add(events ...string) {
-	b.tb.Helper()
+	b.fails.Helper()
 	for _, e := range events {
 		f := strings.Fields(e)
 		batch := record.Batch{Project: f[0], Events: []record.Event{{Session: f[1], Raw: []byte(f[2])}}}
 		if _, err := b.Log.Append(context.Background(), wal.Entry{Data: record.Append(nil, &batch), Events: 1}); err != nil {
-			b.tb.Fatal(err)
+			b.fails.Fatal(err)
 		}
 	}
 }

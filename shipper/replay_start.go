@@ -14,7 +14,7 @@ func refuseReplay(format string, args ...any) error {
 // for the log no longer keeps.
 func (rs *Replays) settle(spec ReplaySpec) (_ ReplaySpec, notKept uint64, err error) {
 	log := rs.set.opts.Log
-	oldest, durable := max(log.FirstSeq(), 1), log.DurableSeq()
+	oldest, durable := log.FirstSeq(), log.DurableSeq()
 	if spec.Last == 0 || spec.Last > durable {
 		spec.Last = durable
 	}

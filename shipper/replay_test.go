@@ -27,6 +27,7 @@ func TestReplayDeliversExactlyWhatIsSelected(t *testing.T) {
 			rt.Fatal(err)
 		}
 		b := newBench(t, &shippertest.Rig{TB: t, Log: log, State: shippertest.NewState()})
+		b.fails = rt
 		defer func() {
 			b.stop()
 			if err := log.Close(); err != nil {
@@ -105,7 +106,7 @@ func TestReplayDeliversExactlyWhatIsSelected(t *testing.T) {
 		b.until("the live cursor is done", func() bool { return b.cursors.Get("test").Next() > b.Log.DurableSeq() })
 		s := b.cursors.Get("test").Status()
 		if s.Account.Imbalance != 0 || s.Epoch != live || s.ReplayTo != 0 || !slices.IsSorted(seqs(b.live.Delivered())) {
-			rt.Fatalf("the live cursor: %+v", s)
+			rt.Fatalf("the live cursor: %+v; it delivered %v", s, seqs(b.live.Delivered()))
 		}
 	})
 }

@@ -310,7 +310,7 @@ func (rs *Replays) Get(name string) (Replay, error) {
 	return rs.look(r)
 }
 
-// look is r.now; the end may come meanwhile.
+// look reads a replay's state from a copy, since it may end meanwhile.
 func (rs *Replays) look(r *replay) (Replay, error) {
 	rs.mu.Lock()
 	as := *r

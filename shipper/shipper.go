@@ -16,9 +16,11 @@ type Log interface {
 	// NewReader reads blocks in order from the block that holds seq from.
 	// Readers are independent of each other and of the appender.
 	NewReader(from uint64) *wal.Reader
-	// FirstSeq is the oldest seq still kept, 1 for a log that never lost one.
+	// FirstSeq is the seq of the oldest event that the log still holds, or
+	// DurableSeq()+1 if it holds none: 1 at least.
 	FirstSeq() uint64
-	// DurableSeq is the newest seq on disk, 0 for an empty log.
+	// DurableSeq is the highest seq that is settled: every seq up to it is
+	// either durable or inside a named gap. 0 means that there is none.
 	DurableSeq() uint64
 	// TimeOf is when the block that holds seq was committed, or the first one
 	// after it; the zero time if there is none.

@@ -135,7 +135,7 @@ func (c *Cursor) Status() Status {
 // zero time if there is none.
 func (c *Cursor) DeliveredTo() (time.Time, error) {
 	next := c.Next()
-	if next <= max(c.log.FirstSeq(), 1) {
+	if next <= c.log.FirstSeq() {
 		return time.Time{}, nil
 	}
 	return c.log.TimeOf(next - 1)

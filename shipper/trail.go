@@ -12,7 +12,7 @@ import (
 // maxTrail is how many entries the audit trail keeps; the oldest go first.
 const maxTrail = 10_000
 
-const trailPrefix = "audit/"
+const trailPrefix = "audit/" // of the trail; what audits of a destination keep is under proof/
 
 // Command says who wants a change and why. Both go into the audit trail.
 type Command struct {
@@ -26,7 +26,7 @@ type TrailEntry struct {
 	At     time.Time       `json:"at"`
 	By     string          `json:"by"`
 	Why    string          `json:"why,omitempty"`
-	Verb   string          `json:"verb"`   // pause, resume, step, rewind, skip, undo, requeue, discard, import, replay, cancel, drain, undrain, or what Note was told
+	Verb   string          `json:"verb"`   // pause, resume, step, rewind, skip, undo, requeue, discard, import, replay, cancel, watch, fill, stop audit, or what Note was told
 	Cursor string          `json:"cursor"` // or replay; empty for what is not about one
 	Before json.RawMessage `json:"before,omitempty"`
 	After  json.RawMessage `json:"after,omitempty"`
@@ -118,8 +118,8 @@ func (t *trail) commitLocked(e TrailEntry, before, after any, commit func(entry 
 	return nil
 }
 
-// Note puts a change that is not about one cursor into the audit trail. The
-// entry is durable when it returns.
+// Note puts a change that is not about one cursor into the audit trail: drain,
+// undrain, reload. The entry is durable when it returns.
 func (cs *Cursors) Note(cmd Command, verb string, before, after any) error {
 	return cs.trail.commit(TrailEntry{By: cmd.By, Why: cmd.Why, Verb: verb}, before, after, func(entry ...Write) error {
 		return cs.opts.State.Commit(entry...)

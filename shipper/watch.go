@@ -209,7 +209,7 @@ func (a *Audits) beginRound(c *Cursor) (p Watched, turn int, every time.Duration
 func (w *watch) of(c *Cursor) Watched {
 	p := w.proven[c.name]
 	if p.Since.IsZero() {
-		oldest := max(c.log.FirstSeq(), 1)
+		oldest := c.log.FirstSeq()
 		p = Watched{Cursor: c.name, Since: time.Now().UTC(), From: oldest, Next: oldest}
 	}
 	if p.Begun.IsZero() {
@@ -256,7 +256,7 @@ func (r *round) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if oldest := max(r.cursor.log.FirstSeq(), 1); r.p.Again < oldest || r.p.Again >= old {
+	if oldest := r.cursor.log.FirstSeq(); r.p.Again < oldest || r.p.Again >= old {
 		r.p.Again = oldest
 	}
 	if last := min(old, r.cursor.Next()) - 1; !r.dest.Once && r.p.Again <= last {
@@ -274,7 +274,7 @@ func (r *round) run(ctx context.Context) (err error) {
 // keeps stays named, since nothing can prove it any more. After a rewind the
 // cursor comes again to what it has not passed.
 func (r *round) lookAtWrong(ctx context.Context) error {
-	next, oldest := r.cursor.Next(), max(r.cursor.log.FirstSeq(), 1)
+	next, oldest := r.cursor.Next(), r.cursor.log.FirstSeq()
 	r.p.Next = min(r.p.Next, next)
 	holes, doubles := cutFrom(r.p.Holes, oldest), []Range(nil)
 	var sessions []Behind

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -85,9 +86,9 @@ func shipUntilDone(dir, url, seed string) (err error) {
 		return err
 	}
 	running, cancel := context.WithCancel(context.Background())
-	shipping := make(chan error, 1)
-	go func() { shipping <- cursors.Run(running) }()
-	defer func() { cancel(); err = errors.Join(err, <-shipping) }()
+	var shipping sync.WaitGroup
+	shipping.Go(func() { cursors.Run(running) })
+	defer func() { cancel(); shipping.Wait() }()
 
 	var number uint64
 	if _, err := fmt.Sscan(seed, &number); err != nil {

@@ -25,8 +25,8 @@
 // the events are then in files of both epochs, and (log_id, seq) tells which are the same. Letters that
 // were requeued come in files of their own, whose names end in -fill, at least once.
 //
-// The archive deletes nothing. Files may be moved away at any time, but the newest one while the node
-// is stopped only, as its name may still be needed.
+// The archive deletes nothing. Files may be moved away at any time, except the newest: move that one only
+// while the node is stopped, since its name may still be needed.
 package archive
 
 import (

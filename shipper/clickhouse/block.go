@@ -89,8 +89,8 @@ func textsOf(r *columns.Row) [len(textFields)]string {
 // maxBlockBytes bounds the raw events of one block, whatever the flush limits.
 const maxBlockBytes = 1 << 30
 
-// split cuts a batch where the log or the day changes. The pieces cover its
-// range without holes; a piece without events covers lost seqs alone.
+// split cuts a batch where the log or the day changes, and at maxBlockBytes. The
+// pieces cover its range without holes; a piece without events covers lost seqs alone.
 func split(batch *shipper.Batch) []shipper.Batch {
 	var pieces []shipper.Batch
 	piece := shipper.Batch{First: batch.First, Last: batch.Last}

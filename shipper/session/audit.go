@@ -45,24 +45,21 @@ func (p *Prover) Reach(ctx context.Context) (time.Time, error) {
 
 // Begin implements shipper.Prover.
 func (p *Prover) Begin() shipper.Question {
-	return &question{marks: p.marks, sessions: map[sessionOf]header.Ranges{}}
+	return &question{marks: p.marks, sessions: map[laneKey]header.Ranges{}}
 }
-
-// sessionOf names a session.
-type sessionOf struct{ project, session string }
 
 // question is for the events of some sessions of one log.
 type question struct {
 	marks    *Marks
 	logID    wal.ID
 	events   int
-	order    []sessionOf
-	sessions map[sessionOf]header.Ranges // the seqs of each
+	order    []laneKey
+	sessions map[laneKey]header.Ranges // the seqs of each
 }
 
 // Take implements shipper.Question.
 func (q *question) Take(e shipper.Event) bool {
-	of := sessionOf{e.Project, e.Session}
+	of := laneKey{e.Project, e.Session}
 	_, known := q.sessions[of]
 	switch {
 	case q.events == 0:
@@ -71,7 +68,7 @@ func (q *question) Take(e shipper.Event) bool {
 		return false
 	}
 	if !known {
-		of = sessionOf{strings.Clone(of.project), strings.Clone(of.session)} // a key must not hold its whole block in memory
+		of = laneKey{strings.Clone(of.project), strings.Clone(of.session)} // a key must not hold its whole block in memory
 		q.order = append(q.order, of)
 	}
 	q.events++

@@ -23,10 +23,10 @@ func (r *run) dispatch(now time.Time) {
 	}
 }
 
-// pick takes the lane whose turn it is. Sessions that fail get at most half
-// of the requests in flight while others wait, so that slow failures leave
-// room; while the endpoint is down, a session that has not failed makes the
-// better probe.
+// pick takes the lane whose turn it is. Sessions that fail get at most half of
+// the lanes, and while others wait at most half of the requests that may be in
+// flight now, so that slow failures leave room; while the endpoint is down, a
+// session that has not failed makes the better probe.
 func (r *run) pick(now time.Time) *lane {
 	due := len(r.waiting) > 0 && !r.waiting[0].due.After(now)
 	others := r.ready.len() > 0

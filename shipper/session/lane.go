@@ -28,7 +28,7 @@ type origin struct {
 	foreign    bool // of another log, see shipper.Event
 }
 
-// laneKey is whose order a lane keeps.
+// laneKey names a session: whose order a lane keeps.
 type laneKey struct{ project, session string }
 
 // lane is one session with events that have not been delivered. It exists

@@ -142,7 +142,7 @@ func runBeside(t *testing.T, rig *shippertest.Rig, server *httptest.Server) (*sh
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { _ = cursors.Run(ctx) }) // returns nil
+	running.Go(func() { cursors.Run(ctx) })
 	running.Go(func() { replays.Run(ctx) })
 	stop := sync.OnceFunc(func() { cancel(); running.Wait() })
 	t.Cleanup(stop)

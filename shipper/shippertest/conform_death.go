@@ -2,7 +2,6 @@ package shippertest
 
 import (
 	"context"
-	"slices"
 
 	"forebay/shipper"
 )
@@ -120,7 +119,7 @@ func deathAfterRewind(t *trial) {
 		}
 		reached := l.die(n, l.over)
 		l.want(span(5, 12))
-		if s := l.ship.Status(); s.Epoch != m.Epoch || len(s.Skipped) > 0 || slices.Contains([]string{shipper.Paused}, s.State) {
+		if s := l.ship.Status(); s.Epoch != m.Epoch || len(s.Skipped) > 0 || s.State == shipper.Paused {
 			t.Errorf("after the restart: %+v", s)
 		}
 		return reached

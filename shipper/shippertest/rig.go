@@ -98,7 +98,7 @@ func (r *Rig) Start(sink shipper.Sink, flush shipper.Flush, o shipper.Options) *
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = cursors.Run(ctx) // returns nil
+		cursors.Run(ctx)
 	}()
 	s := &Ship{Cursor: cursor, Cursors: cursors, rig: r}
 	s.stop = sync.OnceFunc(func() { cancel(); <-done })

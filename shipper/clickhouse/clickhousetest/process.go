@@ -18,7 +18,7 @@ type process struct {
 	done    chan struct{}
 }
 
-// startProcess starts the command made by newCommand with its output appended to a file in dir.
+// startProcess starts the command, with its output appended to a file in dir.
 func startProcess(dir string, command *exec.Cmd) (*process, error) {
 	p := &process{command: command, output: filepath.Join(dir, "output.log"), done: make(chan struct{})}
 	output, err := os.OpenFile(p.output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)

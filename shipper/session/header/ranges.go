@@ -14,7 +14,7 @@ type Range struct {
 }
 
 // Ranges is a set of seqs: disjoint ranges in ascending order that do not
-// touch. The zero value is the empty set. Add, Remove and Cut may change the
+// touch. The zero value is the empty set. Add, Remove and Join may change the
 // set in place; Clone keeps one as it was.
 type Ranges []Range
 

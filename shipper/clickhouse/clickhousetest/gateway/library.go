@@ -21,7 +21,6 @@ type library struct {
 	insertBegin   func(conn uintptr, query unsafe.Pointer, queryLen uintptr, format unsafe.Pointer, formatLen uintptr) uintptr
 	insertAppend  func(stream uintptr, data unsafe.Pointer, length uintptr) int32
 	insertDone    func(stream uintptr) uintptr
-	insertCancel  func(stream uintptr)
 	insertError   func(stream uintptr) string
 	insertDestroy func(stream uintptr)
 
@@ -45,7 +44,6 @@ func loadLibrary(path string) (lib *library, err error) {
 		"chdb_stream_insert_n":             &lib.insertBegin,
 		"chdb_stream_append":               &lib.insertAppend,
 		"chdb_stream_done":                 &lib.insertDone,
-		"chdb_stream_cancel_insert":        &lib.insertCancel,
 		"chdb_stream_insert_error":         &lib.insertError,
 		"chdb_destroy_insert_stream":       &lib.insertDestroy,
 		"chdb_result_buffer":               &lib.resultBuffer,
