@@ -175,16 +175,15 @@ func (rs *Replays) Cancel(ctx context.Context, cmd Command, name string) (Replay
 		return Replay{}, fmt.Errorf("replay %s: it has stopped reading, but requests in flight have not ended: cancel it once more: %w", name, ctx.Err())
 	}
 	now, err := rs.look(r)
-	if err != nil {
-		return now, err
-	}
-	if now.Over() {
+	if err == nil && now.Over() {
 		return now, refuseReplay("%s is %s already", name, now.State)
 	}
-	err = rs.end(r, Canceled, func(last Replay, writes []Write) error {
-		entry := TrailEntry{By: cmd.By, Why: cmd.Why, Verb: "cancel", Cursor: name}
-		return rs.set.trail.commit(entry, now, last, func(entry ...Write) error { return r.cursor.commit(append(entry, writes...)) })
-	})
+	if err == nil {
+		err = rs.end(r, Canceled, func(last Replay, writes []Write) error {
+			entry := TrailEntry{By: cmd.By, Why: cmd.Why, Verb: "cancel", Cursor: name}
+			return rs.set.trail.commit(entry, now, last, func(entry ...Write) error { return r.cursor.commit(append(entry, writes...)) })
+		})
+	}
 	if err != nil {
 		rs.mu.Lock()
 		r.stop = nil // it goes on
