@@ -340,6 +340,26 @@ func TestCrashWhileCommitting(t *testing.T) {
 	mustClose(t, s)
 }
 
+// TestFolderStaysSmall saves the same key over and over, as cursors do: the folder
+// grows to some logs of Pebble, which are used again, and no further.
+func TestFolderStaysSmall(t *testing.T) {
+	s := mustOpen(t, vfs.NewMem())
+	defer mustClose(t, s)
+	value := strings.Repeat("v", 200_000)
+	var sizes []uint64
+	for i := range 200 { // 40 MB
+		if err := s.Commit(set("cursor/clickhouse", value)); err != nil {
+			t.Fatal(err)
+		}
+		if i%50 == 49 {
+			sizes = append(sizes, s.Stats().DiskBytes)
+		}
+	}
+	if slices.Max(sizes) > 24<<20 {
+		t.Errorf("the folder's sizes in bytes after each 10 MB: %d", sizes)
+	}
+}
+
 func TestManyKeys(t *testing.T) {
 	s := mustOpen(t, vfs.NewMem())
 	defer mustClose(t, s)
