@@ -115,11 +115,13 @@ func (c *committer) commitGroup(g *group) {
 	}
 	c.retry = minRetry
 	c.queue.finish(g, first, nil)
-	delay := tailDelay
-	if c.queue.waiting() {
-		delay = tailPause
+	if c.tail.awaited() { // who asks to be woken after this finds the block when it looks once more
+		delay := tailDelay
+		if c.queue.waiting() {
+			delay = tailPause
+		}
+		c.bell.ring(delay)
 	}
-	c.bell.ring(delay)
 }
 
 // commit encodes, writes and syncs one group as one block, and publishes it.
