@@ -69,7 +69,7 @@ func TestLittleIsSentAgain(t *testing.T) {
 	}
 	ship.WaitFor("the stuck session is parked again", func() bool {
 		s := stats(sink)
-		return s.ParkedCount == 1 && s.Parked[0].Session == "stuck" && s.Parked[0].Failures > 1
+		return s.ParkedCount == 1 && len(s.Parked) == 1 && s.Parked[0].Session == "stuck" && s.Parked[0].Failures > 1
 	})
 
 	// All is saved now, so that nothing but the stuck session is left.
