@@ -10,15 +10,11 @@ const (
 	minRetry = 10 * time.Millisecond
 	maxRetry = time.Second
 
-	// tailDelay is how long a reader at the tail waits to be told of a block when
-	// nothing else is to be committed. Readers that begin at once, with the whole
+	// tailDelay is how long a reader at the tail may wait to be told of a block
+	// when nothing else is committed. Readers that begin at once, with the whole
 	// block to decode, take the processor from the replies to its appenders: a
 	// large request was answered later by that than one that was not stored.
 	tailDelay = 2 * time.Millisecond
-
-	// tailPause takes its place while one block follows another: reading several
-	// at once costs the appenders less than a wake-up and a read for each.
-	tailPause = 5 * time.Millisecond
 )
 
 // committer writes to the log, one group at a time: mostly in a goroutine of its
@@ -33,7 +29,8 @@ type committer struct {
 	unsynced bool      // with SyncInterval: there are writes since syncedAt
 	syncedAt time.Time // with SyncInterval: when the last sync ended
 	tails    []tornTail
-	bell     *tailBell // tells readers at the tail of new blocks
+	asleep   bool      // readers have not been told of the newest block
+	bell     *tailBell // tells them a little later
 	exposed  bool      // readers may have the newest segment open
 	suspect  bool      // a sync has failed since the newest segment was last rewritten
 	since    time.Time // when the log became unavailable
@@ -110,17 +107,15 @@ func (c *committer) wake() {
 func (c *committer) commitGroup(g *group) {
 	first, err := c.commit(g)
 	if err != nil {
+		c.wakeReaders()
 		c.fail(g, err)
 		return
 	}
 	c.retry = minRetry
 	c.queue.finish(g, first, nil)
-	if c.tail.awaited() { // who asks to be woken after this finds the block when it looks once more
-		delay := tailDelay
-		if c.queue.waiting() {
-			delay = tailPause
-		}
-		c.bell.ring(delay)
+	if c.asleep && !c.queue.waiting() {
+		c.asleep = false
+		c.bell.ring()
 	}
 }
 
@@ -146,6 +141,7 @@ func (c *committer) commit(g *group) (first uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	c.wakeReaders()
 	var synced time.Duration
 	switch {
 	case w.rolled:
@@ -228,9 +224,20 @@ func (c *committer) publish(h *Header, w written, synced bool) {
 	c.counts.add(h, w, synced)
 	c.durable.Store(h.LastSeq()) // while mu keeps readers from the new size: neither is ahead of the other
 	c.mu.Unlock()
+	c.asleep = true
 }
 
-// tailBell wakes readers some time after the first of its rings.
+// wakeReaders tells readers at the tail what has been published. With more to
+// commit that waits until the next block is on its way to disk: readers then use
+// the time in which committing needs no processor.
+func (c *committer) wakeReaders() {
+	if c.asleep {
+		c.asleep = false
+		c.tail.wake()
+	}
+}
+
+// tailBell wakes readers tailDelay after the first of its rings.
 type tailBell struct {
 	timer *time.Timer
 	rung  atomic.Bool
@@ -238,7 +245,7 @@ type tailBell struct {
 
 func newTailBell(wake func()) *tailBell {
 	t := new(tailBell)
-	t.timer = time.AfterFunc(tailPause, func() {
+	t.timer = time.AfterFunc(tailDelay, func() {
 		t.rung.Store(false)
 		wake()
 	})
@@ -246,9 +253,9 @@ func newTailBell(wake func()) *tailBell {
 	return t
 }
 
-func (t *tailBell) ring(delay time.Duration) {
+func (t *tailBell) ring() {
 	if t.rung.CompareAndSwap(false, true) {
-		t.timer.Reset(delay)
+		t.timer.Reset(tailDelay)
 	}
 }
 

@@ -13,11 +13,10 @@
 //
 // A [Reader] has its own file handle and reads the segment files up to the
 // durable position, never past it, one path for history and for the tail. At the
-// tail it is told of a block 2 ms after it, or, while one block follows another,
-// of several at once, 5 ms after the first. It checks each block. Where one is
-// damaged it looks for the next good one, and that comes with a [Gap] naming
-// exactly the seqs that were lost; nothing damaged is delivered and nothing
-// intact is left out.
+// tail it is told of a block when the next one is on its way to the disk, or 2 ms
+// after it. It checks each block. Where one is damaged it looks for the next good
+// one, and that comes with a [Gap] naming exactly the seqs that were lost;
+// nothing damaged is delivered and nothing intact is left out.
 //
 // When a segment file has grown to [Options].SegmentBytes it is sealed and an
 // empty one is started. [Log.Retain] deletes whole sealed files, oldest first.

@@ -19,13 +19,6 @@ func (b *broadcast) wait() <-chan struct{} {
 	return b.ch
 }
 
-// awaited tells whether somebody has called wait since the last wake.
-func (b *broadcast) awaited() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.ch != nil
-}
-
 func (b *broadcast) wake() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
