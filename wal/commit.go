@@ -156,12 +156,12 @@ func (c *committer) commit(g *group) (first uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	c.publish(&h, w, synced > 0)
+	c.publish(&h, w, synced > 0, g)
 	if c.opts.OnCommit != nil {
 		c.opts.OnCommit(Commit{
 			Sync: synced, Total: time.Since(began),
 			Entries: g.entries, Events: g.events,
-			Bytes: w.bytes, RawSize: int64(len(g.payload)),
+			Bytes: w.bytes, RawSize: int64(g.size),
 		})
 	}
 	return h.FirstSeq, nil
@@ -204,13 +204,15 @@ func (c *committer) finish() {
 	}
 }
 
-// publish lets readers see a block that has become durable.
-func (c *committer) publish(h *Header, w written, synced bool) {
+// publish lets readers see a group that has become durable as a block. It leaves
+// the group other buffers.
+func (c *committer) publish(h *Header, w written, synced bool, g *group) {
 	newest := c.newest()
 	if newest.size == 0 {
 		newest.setHead(h)
 	}
 	first := c.firstSeq.CompareAndSwap(0, h.FirstSeq)
+	c.recent.keep(newest.number, newest.size, h, g)
 	c.mu.Lock()
 	if first {
 		c.oldestTime = h.Time

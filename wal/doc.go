@@ -12,9 +12,9 @@
 // that has returned is on the disk, and many appends share one sync.
 //
 // A [Reader] has its own file handle and reads the segment files up to the
-// durable position, never past it, one path for history and for the tail. At the
-// tail it is told of a block when the next one is on its way to the disk, or 2 ms
-// after it. It checks each block. Where one is damaged it looks for the next good
+// durable position, never past it. At the tail it is told of a block when the
+// next one is on its way to the disk, or 2 ms after it; the newest four blocks it
+// takes from memory. It checks each block that it reads. Where one is damaged it looks for the next good
 // one, and that comes with a [Gap] naming exactly the seqs that were lost;
 // nothing damaged is delivered and nothing intact is left out.
 //

@@ -57,6 +57,7 @@ func TestFormatDocument(t *testing.T) {
 		"| " + ReasonMissing + " |", "| " + ReasonFloor + " |", "| " + ReasonRetention + " |",
 		"(*" + reasonForeign + "*)",
 		"after 4,096 of them",
+		fmt.Sprintf("the newest %d blocks whose payload is at most %d MiB", recentBlocks, maxRecentBlock>>20),
 	}
 	next := 0
 	for _, f := range fields {

@@ -17,6 +17,7 @@ type Entry struct {
 // group is a set of entries that become durable together, as one block.
 type group struct {
 	payload []byte
+	size    int      // of the payload
 	chunks  []*chunk // the payload's beginning, being compressed
 	chunked int      // how much of the payload that is
 	digests []uint64
@@ -39,6 +40,7 @@ func (g *group) fits(e *Entry, maxBytes int) bool {
 func (g *group) add(e *Entry) int {
 	at := g.events
 	g.payload = appendEntryFrame(g.payload, e.Events, e.Data)
+	g.size = len(g.payload)
 	g.digests = append(g.digests, e.Digests...)
 	g.entries++
 	g.events += e.Events
@@ -178,7 +180,7 @@ func (q *queue) finish(g *group, first uint64, err error) {
 	close(g.done)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.pending -= int64(len(g.payload))
+	q.pending -= int64(g.size)
 	if len(q.spare) < maxSpareGroups {
 		// Waiters hold the group itself, so only its buffers are used again.
 		q.spare = append(q.spare, &group{payload: g.payload[:0], digests: g.digests[:0]})

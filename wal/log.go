@@ -21,6 +21,7 @@ type Log struct {
 	decoder   decompressor
 	incidents incidents
 	reserve   reserve
+	recent    recent
 
 	durable  atomic.Uint64 // the last seq that readers may see
 	firstSeq atomic.Uint64 // of the oldest block held; 0: none

@@ -10,10 +10,11 @@ import (
 )
 
 // Reader reads a log's blocks in order, from a seq to the durable end and on as
-// it grows. Readers share nothing with each other or with appends but the page
+// it grows. The newest blocks it takes from the log's memory, all others from the
+// files. Readers share nothing else with each other or with appends but the page
 // cache: each has its own file handle and its own buffer of 256 KiB, or of one
-// block where that is larger. A Reader is for one goroutine; Close may be
-// called from another.
+// block where that is larger. A Reader is for one goroutine; Close may be called
+// from another.
 type Reader struct {
 	log      *Log
 	stop     chan struct{}
@@ -203,6 +204,11 @@ func (r *Reader) leave() error {
 func (r *Reader) step() (*Block, bool, error) {
 	size, sealed := r.log.extent(r.seg)
 	r.scan.limit = size
+	raw, b := r.log.recent.get(r.seg, r.scan.offset, size, &r.spare)
+	if b != nil {
+		r.scan.pass(&raw)
+		return r.passed(&raw, b), true, nil
+	}
 	raw, damage, err := r.scan.next()
 	if damage != nil {
 		r.pass(damage)
@@ -217,7 +223,6 @@ func (r *Reader) step() (*Block, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	var b *Block
 	if raw.LastSeq() >= r.next {
 		b, err = raw.decode(r.spare.take(raw.RawSize), &r.log.decoder, r.scan.name)
 		var why damageError
@@ -228,12 +233,23 @@ func (r *Reader) step() (*Block, bool, error) {
 		if err != nil {
 			return nil, false, fmt.Errorf("wal: decode %s at offset %d: %w", r.scan.name, raw.offset, err)
 		}
-		b.Gaps, b.spare = r.gapsBefore(&raw), &r.spare
+	}
+	return r.passed(&raw, b), true, nil
+}
+
+// passed takes note of a good block that the scan has gone by, and returns it,
+// with the gaps before it, if it is wanted.
+func (r *Reader) passed(raw *rawBlock, b *Block) *Block {
+	if raw.LastSeq() < r.next {
+		b = nil
+	}
+	if b != nil {
+		b.Gaps, b.spare = r.gapsBefore(raw), &r.spare
 		r.next = raw.LastSeq() + 1
 	}
 	r.past.known, r.past.number, r.past.seq = true, raw.Number, raw.LastSeq()
 	r.damage = nil
-	return b, true, nil
+	return b
 }
 
 // turn goes on to the segment behind the one that has been read to its end;
