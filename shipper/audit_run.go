@@ -121,7 +121,7 @@ func (a *Audits) again(ctx context.Context, c *Cursor, d AuditTarget, since time
 			return all, err
 		}
 		all.add(s.Findings)
-		only = cutBelow(only, s.next)
+		only = rangesFrom(only, s.next)
 	}
 	return all, nil
 }

@@ -198,8 +198,8 @@ func (c *Cursor) advance(epoch, next uint64, over passed, writes []Write) error 
 	}
 	return c.saveStepped(func(p *position) {
 		p.Next = next
-		if p.Replay < next {
-			p.Replay = 0
+		if p.RepeatsTo < next {
+			p.RepeatsTo = 0
 		}
 		p.Shipped += shipped
 		for _, r := range over.lost {

@@ -170,7 +170,7 @@ func FloorSeq(state State) (uint64, error) {
 			return err
 		}
 		names = append(names, name)
-		floor = max(floor, p.Next-min(p.Next, 1), p.Replay)
+		floor = max(floor, p.Next-min(p.Next, 1), p.RepeatsTo)
 		return nil
 	})
 	for _, name := range names {

@@ -64,7 +64,7 @@ func (c *Cursor) Fate(seq uint64) (Fate, error) {
 		f.State = Dead
 		f.Letter = &LetterOf{letter.Reason, letter.Attempts, letter.BuriedAt, letter.Requeued, letter.Queued}
 	case seq >= p.Next:
-		f.State, f.Before, f.Ahead, f.Paused = Pending, seq <= p.Replay, seq-p.Next, p.Pause
+		f.State, f.Before, f.Ahead, f.Paused = Pending, seq <= p.RepeatsTo, seq-p.Next, p.Pause
 		if f.Paused == nil {
 			f.Paused = c.ownPauseLocked()
 		}

@@ -17,14 +17,14 @@ import (
 // order from the cursor's position on, and the means to say how far it came.
 // Detach, Next and Reuse are for one goroutine; all else may be called from any.
 type Feed struct {
-	cursor *Cursor
-	flush  Flush
-	start  uint64
-	epoch  uint64
-	replay uint64
-	fill   bool    // yields requeued dead letters instead of the log, or
-	refill *refill // events that the destination lacks; nil: no
-	part   *part   // yields no more than this of the log; nil: all
+	cursor    *Cursor
+	flush     Flush
+	start     uint64
+	epoch     uint64
+	repeatsTo uint64
+	fill      bool    // yields requeued dead letters instead of the log, or
+	refill    *refill // events that the destination lacks; nil: no
+	part      *part   // yields no more than this of the log; nil: all
 
 	reader *wal.Reader
 	batch  *Batch       // being collected; kept when that is interrupted
@@ -52,7 +52,7 @@ type Feed struct {
 // newFeed yields the log. It is called with c.mu held.
 func newFeed(c *Cursor, p position, limit int) *Feed {
 	return &Feed{
-		cursor: c, flush: c.flush, start: p.Next, epoch: p.Epoch, replay: p.Replay, part: c.part,
+		cursor: c, flush: c.flush, start: p.Next, epoch: p.Epoch, repeatsTo: p.RepeatsTo, part: c.part,
 		reader: c.log.NewReader(p.Next), next: p.Next, end: p.Next, left: limit,
 	}
 }
@@ -88,9 +88,9 @@ func (f *Feed) Start() uint64 { return f.start }
 // saved state of another epoch is from before a rewind.
 func (f *Feed) Epoch() uint64 { return f.epoch }
 
-// Replay is the highest seq that was delivered before a rewind, 0 if none:
+// RepeatsTo is the highest seq that was delivered before a rewind, 0 if none:
 // events up to it are repeats on purpose.
-func (f *Feed) Replay() uint64 { return f.replay }
+func (f *Feed) RepeatsTo() uint64 { return f.repeatsTo }
 
 // Cursor is the cursor's name. A feed that heals what an audit missed has a
 // name of its own, never used before.
@@ -407,7 +407,7 @@ func (f *Feed) Advance(next uint64, writes ...Write) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.advanced = max(f.advanced, next)
-	f.events, f.seen = cutBelow(f.events, next), cutBelow(f.seen, next)
+	f.events, f.seen = rangesFrom(f.events, next), rangesFrom(f.seen, next)
 	f.handed = slices.DeleteFunc(f.handed, func(g wal.Gap) bool { return g.Last < next })
 	return nil
 }
@@ -431,7 +431,7 @@ func (f *Feed) passed(next uint64) passed {
 		}
 		gone = insertRange(gone, r)
 	}
-	over.events = without(cutFrom(f.events, next), gone)
+	over.events = without(rangesBelow(f.events, next), gone)
 	return over
 }
 

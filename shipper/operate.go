@@ -103,8 +103,8 @@ func (c *Cursor) Rewind(ctx context.Context, cmd Command, to uint64) (Moved, err
 			return c.refuse("seq %d is not behind its position %d; to go forward, skip", to, from.Next)
 		}
 		return c.move("rewind", cmd, &m, func(p *position) {
-			p.Replay = max(from.Replay, from.Next-1)
-			p.Skipped = cutFrom(p.Skipped, to)
+			p.RepeatsTo = max(from.RepeatsTo, from.Next-1)
+			p.Skipped = rangesBelow(p.Skipped, to)
 			p.Next = to
 		})
 	})
@@ -131,8 +131,8 @@ func (c *Cursor) SkipTo(ctx context.Context, cmd Command, to uint64) (Moved, err
 		return c.move("skip", cmd, &m, func(p *position) {
 			p.Skipped = addRange(p.Skipped, Range{from.Next, to - 1})
 			p.Next = to
-			if p.Replay < to {
-				p.Replay = 0
+			if p.RepeatsTo < to {
+				p.RepeatsTo = 0
 			}
 		})
 	})
@@ -206,7 +206,7 @@ func (c *Cursor) move(verb string, cmd Command, m *Moved, change func(*position)
 	before := c.position()
 	after := before
 	after.Undo = &rewound{
-		Next: before.Next, Replay: before.Replay, Skipped: before.Skipped,
+		Next: before.Next, RepeatsTo: before.RepeatsTo, Skipped: before.Skipped,
 		Skip: verb == "skip", At: time.Now().UTC(),
 	}
 	change(&after)

@@ -24,15 +24,15 @@ type Pause struct {
 
 // position is what a cursor saves. Everything below Next is accounted for.
 type position struct {
-	Version int      `json:"version"`
-	Next    uint64   `json:"next"`
-	Epoch   uint64   `json:"epoch"`
-	Replay  uint64   `json:"replay,omitempty"` // seqs up to here were delivered before a rewind
-	Pause   *Pause   `json:"pause,omitempty"`
-	Undo    *rewound `json:"undo,omitempty"`
-	Lost    []Range  `json:"lost,omitempty"`    // damaged in the log, never deliverable
-	Expired []Range  `json:"expired,omitempty"` // gone by retention before this cursor came
-	Skipped []Range  `json:"skipped,omitempty"` // passed over by an operator
+	Version   int      `json:"version"`
+	Next      uint64   `json:"next"`
+	Epoch     uint64   `json:"epoch"`
+	RepeatsTo uint64   `json:"replay,omitempty"` // seqs up to here were delivered before a rewind
+	Pause     *Pause   `json:"pause,omitempty"`
+	Undo      *rewound `json:"undo,omitempty"`
+	Lost      []Range  `json:"lost,omitempty"`    // damaged in the log, never deliverable
+	Expired   []Range  `json:"expired,omitempty"` // gone by retention before this cursor came
+	Skipped   []Range  `json:"skipped,omitempty"` // passed over by an operator
 
 	Discarded uint64 `json:"discarded,omitempty"` // dead letters that operators removed
 
@@ -54,12 +54,12 @@ func (p *position) note(list *[]Range, r Range, a *account) {
 
 // rewound is where a cursor stood before its last rewind or skip.
 type rewound struct {
-	Next    uint64    `json:"next"`
-	To      uint64    `json:"to"` // where it went
-	Replay  uint64    `json:"replay,omitempty"`
-	Skipped []Range   `json:"skipped,omitempty"`
-	Skip    bool      `json:"skip,omitempty"` // it was a skip
-	At      time.Time `json:"at"`
+	Next      uint64    `json:"next"`
+	To        uint64    `json:"to"` // where it went
+	RepeatsTo uint64    `json:"replay,omitempty"`
+	Skipped   []Range   `json:"skipped,omitempty"`
+	Skip      bool      `json:"skip,omitempty"` // it was a skip
+	At        time.Time `json:"at"`
 }
 
 // cameTo tells whether the last move brought it to seq to, and it has not gone
@@ -72,20 +72,20 @@ func (p *position) cameTo(to uint64) bool {
 // as delivered: it was skipped no longer, and it is a repeat if it comes again.
 func (p *position) undo(u *rewound) {
 	at := p.Next
-	p.Undo, p.Replay = nil, u.Replay
+	p.Undo, p.RepeatsTo = nil, u.RepeatsTo
 	if u.Skip {
 		if at > u.To {
-			p.Replay = max(p.Replay, at-1)
+			p.RepeatsTo = max(p.RepeatsTo, at-1)
 		}
 		p.Next, p.Skipped = u.Next, u.Skipped
 	} else {
 		p.Next = max(u.Next, at)
-		for _, r := range cutBelow(u.Skipped, at) {
+		for _, r := range rangesFrom(u.Skipped, at) {
 			p.Skipped = addRange(p.Skipped, r)
 		}
 	}
-	if p.Replay < p.Next {
-		p.Replay = 0
+	if p.RepeatsTo < p.Next {
+		p.RepeatsTo = 0
 	}
 }
 

@@ -37,7 +37,7 @@ func TestRangesAreASet(t *testing.T) {
 			}
 		}
 		cut := rapid.Uint64Range(1, 120).Draw(t, "cut")
-		ranges = cutFrom(ranges, cut)
+		ranges = rangesBelow(ranges, cut)
 		got := map[uint64]bool{}
 		for i, r := range ranges {
 			if r.First > r.Last || i > 0 && ranges[i-1].Last+1 >= r.First {

@@ -84,16 +84,16 @@ func clip(ranges []Range, first, last uint64) []Range {
 	return out
 }
 
-// cutFrom is what of the ranges lies below seq.
-func cutFrom(ranges []Range, seq uint64) []Range {
+// rangesBelow is what of the ranges lies below seq.
+func rangesBelow(ranges []Range, seq uint64) []Range {
 	if seq == 0 {
 		return nil
 	}
 	return clip(ranges, 0, seq-1)
 }
 
-// cutBelow is what of the ranges lies at seq or above.
-func cutBelow(ranges []Range, seq uint64) []Range { return clip(ranges, seq, ^uint64(0)) }
+// rangesFrom is what of the ranges lies at seq or above.
+func rangesFrom(ranges []Range, seq uint64) []Range { return clip(ranges, seq, ^uint64(0)) }
 
 // inRanges tells whether one of the ranges, however many, has seq.
 func inRanges(ranges []Range, seq uint64) bool {

@@ -136,7 +136,7 @@ func (rs *Replays) begin(r *replay, cmd Command) error {
 		if err != nil {
 			return err
 		}
-		p := position{Next: r.record.First, Epoch: epoch, Replay: r.record.Last, Counted: true}
+		p := position{Next: r.record.First, Epoch: epoch, RepeatsTo: r.record.Last, Counted: true}
 		at, err := p.write(r.record.Name)
 		if err != nil {
 			return err

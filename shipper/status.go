@@ -89,7 +89,7 @@ func (c *Cursor) Status() Status {
 	c.mu.Lock()
 	s := Status{
 		Name: c.name, NextSeq: c.pos.Next, Epoch: c.pos.Epoch, State: Running,
-		ReplayTo: c.pos.Replay, Pause: c.pos.Pause, Stopped: !c.runs,
+		ReplayTo: c.pos.RepeatsTo, Pause: c.pos.Pause, Stopped: !c.runs,
 		RatePerSecond: c.rate.perSecond(time.Now()),
 		LastError:     c.failure.text, ErrorSince: c.failure.since, ErrorCount: c.failure.count,
 		Dead: c.dead.letters, Requeued: c.dead.requeued, Discarded: c.pos.Discarded,

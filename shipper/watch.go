@@ -276,7 +276,7 @@ func (r *round) run(ctx context.Context) (err error) {
 func (r *round) lookAtWrong(ctx context.Context) error {
 	next, oldest := r.cursor.Next(), r.cursor.log.FirstSeq()
 	r.p.Next = min(r.p.Next, next)
-	holes, doubles := cutFrom(r.p.Holes, oldest), []Range(nil)
+	holes, doubles := rangesBelow(r.p.Holes, oldest), []Range(nil)
 	var sessions []Behind
 	only := clip(union(r.p.Holes, r.p.Double), oldest, next-1)
 	for len(only) > 0 {
@@ -285,7 +285,7 @@ func (r *round) lookAtWrong(ctx context.Context) error {
 			return err
 		}
 		holes, doubles, sessions = union(holes, s.Missing), union(doubles, s.Doubles), behind(sessions, s.Behind)
-		only = cutBelow(only, s.next)
+		only = rangesFrom(only, s.next)
 	}
 	r.p.found(holes, doubles, sessions)
 	return nil

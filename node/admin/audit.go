@@ -105,7 +105,7 @@ func (a *api) startAudit(r *http.Request, _ httprouter.Params) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if seq <= max(a.Log.FirstSeq(), 1) {
+		if seq <= a.Log.FirstSeq() {
 			return nil, refuse(http.StatusUnprocessableEntity, "the log holds nothing from before %s", req.ToTime.Format(time.RFC3339))
 		}
 		ask.To = seq - 1

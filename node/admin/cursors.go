@@ -105,7 +105,7 @@ func (a *api) rewind(r *http.Request, p httprouter.Params) (any, error) {
 
 // move applies a rewind or skip and tells what it touched.
 func (a *api) move(r *http.Request, c *shipper.Cursor, req RewindRequest, to uint64, forward bool) (any, error) {
-	move, kept := c.Rewind, max(to, a.Log.FirstSeq(), 1)
+	move, kept := c.Rewind, max(to, a.Log.FirstSeq())
 	if forward {
 		move = c.SkipTo
 	}
@@ -134,7 +134,7 @@ func (a *api) target(c *shipper.Cursor, req RewindRequest) (seq uint64, forward 
 	take(req.ToSeq > 0, plain(req.ToSeq))
 	take(req.SkipTo > 0, plain(req.SkipTo))
 	take(req.SkipEnd, plain(a.Log.DurableSeq()+1))
-	take(req.ToStart, plain(max(a.Log.FirstSeq(), 1)))
+	take(req.ToStart, plain(a.Log.FirstSeq()))
 	take(!req.ToTime.IsZero(), func() (uint64, error) { return a.Log.SeekTime(req.ToTime) })
 	take(req.Back > 0, func() (uint64, error) { return a.before(c, time.Duration(req.Back)) })
 	if given != 1 {

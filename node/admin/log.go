@@ -100,7 +100,7 @@ func (a *api) lines(w http.ResponseWriter, r *http.Request, produce func(line fu
 // 100 unless told.
 func (a *api) events(w http.ResponseWriter, r *http.Request, _ httprouter.Params) {
 	a.lines(w, r, func(line func(any) error) error {
-		from, err := number(r, "from", max(a.Log.FirstSeq(), 1))
+		from, err := number(r, "from", a.Log.FirstSeq())
 		if err != nil {
 			return err
 		}

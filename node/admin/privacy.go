@@ -177,7 +177,7 @@ func (a *api) historyRange(r *http.Request) (first, last uint64, err error) {
 	if first == 0 && !since.IsZero() {
 		first, err = a.Log.SeekTime(since)
 	}
-	return max(first, a.Log.FirstSeq(), 1), last, err
+	return max(first, a.Log.FirstSeq()), last, err
 }
 
 // wantedDetectors is the one detector of this name, or all.

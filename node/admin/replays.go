@@ -51,7 +51,7 @@ func (a *api) seekRange(req *ReplayRequest) (err error) {
 	if err != nil {
 		return err
 	}
-	if behind <= max(a.Log.FirstSeq(), 1) {
+	if behind <= a.Log.FirstSeq() {
 		return refuse(http.StatusUnprocessableEntity, "the log keeps nothing received before %s", req.ToTime.UTC().Format(time.RFC3339))
 	}
 	req.Last = behind - 1

@@ -29,7 +29,7 @@ func (c *server) expectTokens() string {
 // mayProve tells whether the block is to be used for prove: the table must
 // not have its rows yet, as it may have after a rewind.
 func (d *delivery) mayProve(srv *server, b *block) bool {
-	return d.sink.stats.unproven(srv) && b.rows() > 1 && d.feed.Replay() < b.first && !d.feed.Fill()
+	return d.sink.stats.unproven(srv) && b.rows() > 1 && d.feed.RepeatsTo() < b.first && !d.feed.Fill()
 }
 
 // prove finds out whether tokens work on this server and table, with nothing

@@ -42,14 +42,14 @@ func (r *run) pick(now time.Time) *lane {
 // send gives the front of a lane to a worker.
 func (r *run) send(l *lane) {
 	l.tries++
-	n := l.batch(r.o, r.reach.Replay, r.gaps.ranges)
+	n := l.batch(r.o, r.reach.RepeatsTo, r.gaps.ranges)
 	j := job{lane: l, retry: l.failures > 0, request: request{
 		id: l.id, project: l.key.project, session: l.key.session, epoch: r.feed.Epoch(),
 		events: l.queue[:n:n], fill: r.feed.Fill(), beside: r.o.Beside,
 	}}
 	if !l.foreign() { // else what is known of this log's seqs says nothing
 		j.request.gaps = r.gaps.pending(l.id, r.decided(l))
-		j.request.replay = l.first() <= r.reach.Replay
+		j.request.replay = l.first() <= r.reach.RepeatsTo
 	}
 	r.inFlight++
 	if j.retry {

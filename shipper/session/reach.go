@@ -22,10 +22,10 @@ const reserve = 20_000
 // was confirmed. After a rewind it tells which events may come a second time;
 // it is saved ahead of sending, so that a crash cannot make it too low.
 type reach struct {
-	Version int    `json:"version"`
-	Epoch   uint64 `json:"epoch"`
-	Sent    uint64 `json:"sent"`   // nothing above it was ever sent
-	Replay  uint64 `json:"replay"` // nothing above it was sent in an epoch before this
+	Version   int    `json:"version"`
+	Epoch     uint64 `json:"epoch"`
+	Sent      uint64 `json:"sent"`   // nothing above it was ever sent
+	RepeatsTo uint64 `json:"replay"` // nothing above it was sent in an epoch before this
 }
 
 // loadReach reads the reach, and turns that of an earlier epoch into a replay.
@@ -45,9 +45,9 @@ func (r *run) loadReach() error {
 	r.saved, r.before = r.reach, r.reach.Sent
 	r.reach.Version = stateVersion
 	if r.reach.Epoch != r.feed.Epoch() {
-		r.reach.Epoch, r.reach.Replay = r.feed.Epoch(), r.reach.Sent
+		r.reach.Epoch, r.reach.RepeatsTo = r.feed.Epoch(), r.reach.Sent
 	}
-	r.reach.Replay = max(r.reach.Replay, r.feed.Replay())
+	r.reach.RepeatsTo = max(r.reach.RepeatsTo, r.feed.RepeatsTo())
 	return nil
 }
 
