@@ -92,3 +92,41 @@ func TestAudit(t *testing.T) {
 		t.Errorf("audit of a stopped node: %+v", r)
 	}
 }
+
+// TestStoppedAuditIsInTheTrail, for good; a stop that is refused is not.
+func TestStoppedAuditIsInTheTrail(t *testing.T) {
+	c := nodetest.Config(t)
+	key := nodetest.Key(t, c)
+	_, hold := sessions(t, &c)
+	n := nodetest.Run(t, c)
+	n.Post(key, nodetest.Event("a", ""), nodetest.Event("b", ""))
+	settled(t, n)
+	ann := admin.Command{By: "ann", Why: "the disk is busy"}
+	if r, err := n.Admin.StopAudit(ctx, ann); err == nil {
+		t.Errorf("stop of nothing: %+v", r)
+	}
+	release := hold()
+	defer func() { release() }()
+	if _, err := n.Admin.StartAudit(ctx, admin.AuditRequest{Cursor: "session"}); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := n.Admin.StopAudit(ctx, ann); err != nil || r.State != shipper.AuditStopped {
+		t.Fatalf("stopped: %+v, %v", r, err)
+	}
+	release()
+	release = func() {}
+	for range 2 { // the second time after a restart
+		var trail []shipper.TrailEntry
+		if err := n.Admin.AuditLog(ctx, func(e shipper.TrailEntry) error { trail = append(trail, e); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if len(trail) != 1 {
+			t.Fatalf("the trail: %+v", trail)
+		}
+		if e := trail[0]; e.Verb != "stop audit" || e.Cursor != "session" || e.By != ann.By || e.Why != ann.Why || e.At.IsZero() || string(e.After) != `{"first":1,"last":2}` {
+			t.Errorf("the entry: %+v, after %s", e, e.After)
+		}
+		n.Stop()
+		n = nodetest.Run(t, c)
+	}
+}
