@@ -129,6 +129,35 @@ func TestTailNeedsNoDisk(t *testing.T) {
 	}
 }
 
+// TestReadersWaitForTheDurableEnd has a block in memory that the log has not
+// published yet, as it is for a moment in each commit.
+func TestReadersWaitForTheDurableEnd(t *testing.T) {
+	l, err := Open(Options{Dir: filepath.Join(t.TempDir(), "log"), ReserveBytes: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := l.Append(t.Context(), marked(1, 100)); err != nil {
+		t.Fatal(err)
+	}
+	tail := l.NewReader(1)
+	defer tail.Close()
+	first, err := tail.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, g := marked(2, 100), new(group)
+	g.add(&e)
+	h := first.Header
+	h.Number, h.FirstSeq, h.Events = h.Number+1, l.nextSeq(), uint32(g.events)
+	l.recent.keep(l.newest().number, l.newest().size, &h, g)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if b, err := tail.Next(ended); err == nil {
+		t.Errorf("a reader got seq %d, durable is %d", b.FirstSeq, l.DurableSeq())
+	}
+}
+
 // TestRecentBlocksBelongToTheirReaders has entries of all sizes appended at the
 // same time, compressed while their group is still open, and followed by several
 // readers, some of which give blocks back and some of which keep them. The
