@@ -211,6 +211,27 @@ func TestReadAtTheTail(t *testing.T) {
 	<-got
 }
 
+// TestNextPrefersABlockToTheEndOfItsContext ends the context of a reader that
+// waits right after an append, before the reader is told of the block.
+func TestNextPrefersABlockToTheEndOfItsContext(t *testing.T) {
+	l := open(t, options(filepath.Join(fastDir(t), "log")))
+	r := l.NewReader(1)
+	defer r.Close()
+	for n := range 50 {
+		ctx, cancel := context.WithCancel(t.Context())
+		got := make(chan error, 1)
+		go func() {
+			_, err := r.Next(ctx)
+			got <- err
+		}()
+		mustAppend(t, l, entry(n, 1, 100))
+		cancel()
+		if err := <-got; err != nil {
+			t.Fatalf("block %d was ready, and Next returned: %v", n+1, err)
+		}
+	}
+}
+
 func TestOneOwner(t *testing.T) {
 	o := options(filepath.Join(fastDir(t), "log"))
 	l := open(t, o)

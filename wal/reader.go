@@ -93,6 +93,10 @@ func (r *Reader) Next(ctx context.Context) (*Block, error) {
 		case <-r.log.closing:
 			return nil, ErrClosed
 		case <-ctx.Done():
+			// A block may be ready that readers have not been told of yet.
+			if b, err := r.ready(); b != nil || err != nil {
+				return b, err
+			}
 			return nil, ctx.Err()
 		}
 	}

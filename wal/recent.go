@@ -6,8 +6,8 @@ const (
 	// recentBlocks is how many of the newest blocks are kept in memory. A reader at
 	// the tail is seldom further behind.
 	recentBlocks = 4
-	// maxRecentBlock is the largest payload that is kept, so all of them take 4 MiB
-	// or little more.
+	// maxRecentBlock is the largest payload that is kept. So all of them take 4 MiB,
+	// and 2 MiB at most for their digests.
 	maxRecentBlock = 1 << 20
 )
 
@@ -30,14 +30,15 @@ type recentBlock struct {
 }
 
 // keep holds the block that has become durable with its length prefix at offset
-// of a segment file. It takes the group's buffers and leaves it others.
+// of a segment file. It takes the group's buffers and leaves it others. While a
+// reader is copying it keeps nothing rather than have the committer wait: who
+// needs the block finds it in the file.
 func (r *recent) keep(segment uint64, offset int64, h *Header, g *group) {
-	if len(g.payload) > maxRecentBlock {
+	if len(g.payload) > maxRecentBlock || !r.mu.TryLock() {
 		return
 	}
-	start := offset + int64(uvarintLen(uint64(h.Size())))
-	r.mu.Lock()
 	defer r.mu.Unlock()
+	start := offset + int64(uvarintLen(uint64(h.Size())))
 	b := &r.blocks[r.oldest]
 	r.oldest = (r.oldest + 1) % recentBlocks
 	b.segment = segment
