@@ -162,6 +162,30 @@ func TestReadersWaitForTheDurableEnd(t *testing.T) {
 	}
 }
 
+// TestCommitDoesNotWaitForReaders appends while a reader is copying from memory:
+// the block is then left to the file.
+func TestCommitDoesNotWaitForReaders(t *testing.T) {
+	l, err := Open(Options{Dir: filepath.Join(t.TempDir(), "log"), ReserveBytes: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	l.recent.mu.RLock()
+	_, err = l.Append(t.Context(), Entry{Data: []byte("a"), Events: 1})
+	l.recent.mu.RUnlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.recent.blocks[0].segment != 0 {
+		t.Error("the block is in memory")
+	}
+	r := l.NewReader(1)
+	defer r.Close()
+	if b, err := r.Next(t.Context()); err != nil || b.FirstSeq != 1 {
+		t.Errorf("a reader got %+v, %v", b, err)
+	}
+}
+
 // TestRecentBlocksBelongToTheirReaders has entries of all sizes appended at the
 // same time, compressed while their group is still open, and followed by several
 // readers, some of which give blocks back and some of which keep them. The
