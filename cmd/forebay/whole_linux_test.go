@@ -18,11 +18,14 @@ import (
 )
 
 const (
-	wholeEvents = 500_000 // of a round
-	wholeRounds = 3
+	wholeRounds = 5
 	wholeBatch  = 50_000 // rows of an insert: the default of flush.rows
 	wholeLanes  = 32     // requests to the Session Manager at a time: the default of lanes
 )
+
+// wholeEvents are the events of a round, by those of a request: eight seconds or so,
+// beside which the end, when less and less is under way at a time, is short.
+var wholeEvents = map[int]int{100: 1_000_000, 10: 500_000}
 
 // wholeTable is the table of a round.
 type wholeTable struct {
@@ -60,8 +63,9 @@ var wholeTables = map[string]func(b *testing.B) wholeTable{
 func BenchmarkWholeWay(b *testing.B) {
 	for name, start := range wholeTables {
 		for _, perRequest := range []int{100, 10} {
+			events := wholeEvents[perRequest]
 			b.Run(fmt.Sprintf("clickhouse=%s/events=%d", name, perRequest), func(b *testing.B) {
-				w := newWholeWay(b, start(b), perRequest)
+				w := newWholeWay(b, start(b), perRequest, events)
 				defer w.close()
 				w.round(b) // nothing is done for the first time
 				w.ceiling(b)
@@ -83,7 +87,7 @@ func BenchmarkWholeWay(b *testing.B) {
 				b.ReportMetric(middle(func(f wholeFigures) float64 { return f.perSecond }), "events/s")
 				b.ReportMetric(middle(func(f wholeFigures) float64 { return ms(f.p50) }), "p50-ms")
 				b.ReportMetric(middle(func(f wholeFigures) float64 { return ms(f.p99) }), "p99-ms")
-				b.ReportMetric(middle(func(f wholeFigures) float64 { return us(f.cpu) / wholeEvents }), "cpu-s/Mevents")
+				b.ReportMetric(middle(func(f wholeFigures) float64 { return us(f.cpu) / float64(events) }), "cpu-s/Mevents")
 				b.ReportMetric(w.node.peakMB(b), "peak-MB")
 			})
 		}
@@ -103,6 +107,7 @@ type wholeWay struct {
 	node     *benchServer
 	client   *admin.Client
 	perEach  int    // events of a request
+	events   int    // of a round
 	upTo     uint64 // seqs that are through
 
 	mu     sync.Mutex
@@ -110,8 +115,8 @@ type wholeWay struct {
 	keep   bool
 }
 
-func newWholeWay(b *testing.B, table wholeTable, perRequest int) *wholeWay {
-	w := &wholeWay{wholeTable: table, perEach: perRequest}
+func newWholeWay(b *testing.B, table wholeTable, perRequest, events int) *wholeWay {
+	w := &wholeWay{wholeTable: table, perEach: perRequest, events: events}
 	w.sessions = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
 		body, err := io.ReadAll(req.Body)
 		if err != nil {
@@ -167,7 +172,7 @@ func (w *wholeWay) round(b *testing.B) wholeFigures {
 	w.bodies, w.keep = nil, true
 	w.mu.Unlock()
 	cpu, began := cpuTime(b, w.node.cmd.Process.Pid), time.Now()
-	times, err := w.node.clients.send(wholeEvents / w.perEach)
+	times, err := w.node.clients.send(w.events / w.perEach)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -178,7 +183,7 @@ func (w *wholeWay) round(b *testing.B) wholeFigures {
 	w.keep = false
 	w.mu.Unlock()
 	return wholeFigures{
-		perSecond: wholeEvents / took.Seconds(), p50: times[len(times)/2], p99: times[len(times)*99/100],
+		perSecond: float64(w.events) / took.Seconds(), p50: times[len(times)/2], p99: times[len(times)*99/100],
 		cpu: cpuTime(b, w.node.cmd.Process.Pid) - cpu,
 	}
 }
@@ -187,7 +192,7 @@ func (w *wholeWay) round(b *testing.B) wholeFigures {
 // second.
 func (w *wholeWay) ceiling(b *testing.B) float64 {
 	var blocks []*clickhousetest.Columns
-	for at := w.upTo - wholeEvents + 1; at <= w.upTo; at += wholeBatch {
+	for at := w.upTo - uint64(w.events) + 1; at <= w.upTo; at += wholeBatch {
 		block, err := w.bare.Read(b.Context(), fmt.Sprintf("seq BETWEEN %d AND %d", at, at+wholeBatch-1))
 		if err != nil {
 			b.Fatal(err)
@@ -207,10 +212,10 @@ func (w *wholeWay) ceiling(b *testing.B) float64 {
 	both.Go(func() { w.postAgain(b) })
 	both.Wait()
 	took := time.Since(began)
-	if rows := strings.TrimSpace(w.server.MustQuery(b, "SELECT uniqExact(seq) FROM events")); rows != fmt.Sprint(wholeEvents) {
-		b.Fatalf("the ceiling has %s rows of %d", rows, wholeEvents)
+	if rows := strings.TrimSpace(w.server.MustQuery(b, "SELECT uniqExact(seq) FROM events")); rows != fmt.Sprint(w.events) {
+		b.Fatalf("the ceiling has %s rows of %d", rows, w.events)
 	}
-	return wholeEvents / took.Seconds()
+	return float64(w.events) / took.Seconds()
 }
 
 // postAgain posts what the Session Manager got.

@@ -301,7 +301,7 @@ func TestRowIsWhatColumnsSay(t *testing.T) {
 		}
 		row := columns.Row{ProjectID: texts[0], SessionID: texts[1], EventType: texts[2], Route: texts[3], TargetType: texts[4],
 			TargetID: texts[5], TargetSelector: texts[6], TargetTag: texts[7], Metadata: texts[8], Environment: texts[9],
-			IdempotencyKey: texts[10], SDKVersion: texts[11], AppID: texts[12], NodeID: texts[13], LogID: "ab",
+			IdempotencyKey: texts[10], SDKVersion: texts[11], AppID: texts[12], NodeID: texts[13], LogID: wal.ID{0xab},
 			Timestamp:  time.UnixMilli(rapid.Int64Range(0, 4e12).Draw(t, "timestamp")),
 			ReceivedAt: time.UnixMilli(rapid.Int64Range(0, 4e12).Draw(t, "received")),
 			Seq:        rapid.Uint64().Draw(t, "seq"), Extra: rapid.String().Draw(t, "extra")}
@@ -317,7 +317,7 @@ func TestRowIsWhatColumnsSay(t *testing.T) {
 		}
 		want := []any{row.ProjectID, row.SessionID, row.EventType, row.Timestamp.UTC().Format(timeLayout), row.ReceivedAt.UTC().Format(timeLayout),
 			row.Route, row.TargetType, row.TargetID, row.TargetSelector, row.TargetTag, row.Metadata, row.Environment, row.IdempotencyKey,
-			row.SDKVersion, row.AppID, row.NodeID, row.LogID, json.Number(fmt.Sprint(row.Seq))}
+			row.SDKVersion, row.AppID, row.NodeID, row.LogID.String(), json.Number(fmt.Sprint(row.Seq))}
 		for i, name := range columns.Names() {
 			if got[name] != want[i] {
 				t.Fatalf("%s is %q, want %q", name, got[name], want[i])

@@ -30,7 +30,7 @@ func appendRow(dst []byte, r *columns.Row) []byte {
 	dst = appendText(append(dst, ','), "sdk_version", r.SDKVersion)
 	dst = appendText(append(dst, ','), "app_id", r.AppID)
 	dst = appendText(append(dst, ','), "node_id", r.NodeID)
-	dst = appendText(append(dst, ','), "log_id", r.LogID)
+	dst = appendText(append(dst, ','), "log_id", r.LogID.String())
 	dst = append(dst, `,"seq":`...)
 	dst = strconv.AppendUint(dst, r.Seq, 10)
 	if r.Extra != "" {

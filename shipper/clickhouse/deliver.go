@@ -128,6 +128,21 @@ func (d *delivery) advance(b *block) error {
 	return nil
 }
 
+// await is the next block, nil at the end. While none comes, memory is let go.
+func (d *delivery) await(blocks <-chan *block) *block {
+	idle := time.NewTimer(spareAge)
+	defer idle.Stop()
+	select {
+	case b := <-blocks:
+		return b
+	case <-idle.C:
+	}
+	if d.server != nil {
+		d.server.spare = spareTexts{}
+	}
+	return <-blocks
+}
+
 // drop closes the connection; the next one learns the server anew.
 func (d *delivery) drop() {
 	if d.server != nil {

@@ -24,6 +24,7 @@ type server struct {
 	tokens   bool            // the server knows insert_deduplication_token
 	table    table
 	into     string // INSERT INTO … (columns)
+	spare    spareTexts
 }
 
 // dial opens a connection pool to addr. Its connections are closed as soon

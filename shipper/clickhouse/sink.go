@@ -46,7 +46,7 @@ func (s *Sink) Ship(ctx context.Context, feed *shipper.Feed) error {
 		defer close(blocks)
 		read = s.read(ctx, feed, d.next, blocks)
 	}()
-	for b := range blocks {
+	for b := d.await(blocks); b != nil; b = d.await(blocks) {
 		if err := d.deliver(ctx, b); err != nil {
 			failed := ended(ctx, err)
 			cancel()

@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"forebay/shipper"
+	"forebay/wal"
 )
 
 // Row is one event as its columns. A text that the event does not have is empty.
@@ -33,7 +34,7 @@ type Row struct {
 	SDKVersion     string
 	AppID          string
 	NodeID         string
-	LogID          string // 32 hexadecimal digits
+	LogID          wal.ID
 	Seq            uint64
 
 	// Extra is a JSON object of what has no column, under its own names: unknown fields of the event,
@@ -72,7 +73,7 @@ func View(e shipper.Event, nodeID string) (Row, error) {
 func decode(e shipper.Event, nodeID, raw string) (Row, error) {
 	row := Row{
 		ProjectID: e.Project, SessionID: e.Session, ReceivedAt: e.ReceivedAt, Metadata: "{}",
-		SDKVersion: e.SDKVersion, AppID: e.AppID, NodeID: nodeID, LogID: e.LogID.String(), Seq: e.Seq,
+		SDKVersion: e.SDKVersion, AppID: e.AppID, NodeID: nodeID, LogID: e.LogID, Seq: e.Seq,
 	}
 	if err := row.decode(raw); err != nil {
 		return Row{}, fmt.Errorf("event %d: %w", e.Seq, err)

@@ -36,7 +36,7 @@ func TestDecode(t *testing.T) {
 		ReceivedAt: time.UnixMilli(1_700_000_000_123).UTC(),
 		Route:      "/café/😀", TargetType: "element", TargetID: "buy", TargetSelector: "#buy", TargetTag: "button",
 		Metadata: `{ "clientX": 10, "s":"a\nb" }`, Environment: "production", IdempotencyKey: "k-1",
-		SDKVersion: "1.2.3", AppID: "web", NodeID: "edge-1", LogID: "ab" + strings.Repeat("0", 30), Seq: 7,
+		SDKVersion: "1.2.3", AppID: "web", NodeID: "edge-1", LogID: wal.ID{0xab}, Seq: 7,
 		Extra: `{"custom":[1, {"a":"}"}],"EventType":"not the field","target":{"text":"Buy"}}`,
 	}
 	if got != want {
@@ -290,12 +290,12 @@ const sample = `{"eventType":"click","timestamp":"2026-11-23T10:00:00.123Z","ses
 	`"metadata":{"clientX":10,"clientY":231,"viewport":{"w":1280,"h":720},"text":"Buy now","classes":["btn","btn-primary"]},` +
 	`"environment":"production","idempotencyKey":"5c2f7f0e-17-1"}`
 
-func BenchmarkDecode(b *testing.B) {
+func BenchmarkView(b *testing.B) {
 	e := event(sample)
 	b.SetBytes(int64(len(e.Raw)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := columns.Decode(e, "edge-1"); err != nil {
+		if _, err := columns.View(e, "edge-1"); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -20,9 +20,17 @@ func (r *Row) decode(raw string) error {
 	var extra, targetExtra object
 	timestamp := ""
 	s := scanner{text: raw}
-	err := s.object(func(name token, value token) error {
+	err := s.object(func(name token) error {
+		field := name.unescaped()
+		if field == "target" && s.peek() == '{' {
+			return r.target(&s, &targetExtra)
+		}
+		value, err := s.value()
+		if err != nil {
+			return err
+		}
 		var column *string
-		switch name.unescaped() {
+		switch field {
 		case "sessionId": // the record has it already
 			if kind := value.kind(); kind == '"' || kind == 'n' {
 				return nil
@@ -39,13 +47,10 @@ func (r *Row) decode(raw string) error {
 			column = &r.IdempotencyKey
 		case "metadata":
 			if value.kind() != 'n' {
-				r.Metadata = string(value)
+				r.Metadata = value.raw
 			}
 			return nil
 		case "target":
-			if value.kind() == '{' {
-				return r.target(value, &targetExtra)
-			}
 			if value.kind() == 'n' {
 				return nil
 			}
@@ -60,7 +65,7 @@ func (r *Row) decode(raw string) error {
 		return err
 	}
 	if targetExtra != nil {
-		extra.add(`"target"`, token(targetExtra.close()))
+		extra.add(`"target"`, targetExtra.close())
 	}
 	r.Extra = extra.close()
 	if timestamp == "" {
@@ -70,13 +75,16 @@ func (r *Row) decode(raw string) error {
 	if err != nil {
 		return fmt.Errorf("timestamp: %w", err)
 	}
-	r.Timestamp = at.UTC().Truncate(time.Millisecond)
+	r.Timestamp = time.UnixMilli(at.UnixMilli()).UTC()
 	return nil
 }
 
-func (r *Row) target(raw token, extra *object) error {
-	s := scanner{text: string(raw)}
-	return s.object(func(name token, value token) error {
+func (r *Row) target(s *scanner, extra *object) error {
+	return s.object(func(name token) error {
+		value, err := s.value()
+		if err != nil {
+			return err
+		}
 		var column *string
 		switch name.unescaped() {
 		case "type":
@@ -100,14 +108,14 @@ func store(column *string, name, value token, extra *object) {
 		*column = value.unescaped()
 	case column != nil && value.kind() == 'n':
 	default:
-		extra.add(name, value)
+		extra.add(name.raw, value.raw)
 	}
 }
 
 // object builds a JSON object of names and values as they were sent.
 type object []byte
 
-func (o *object) add(name, value token) {
+func (o *object) add(name, value string) {
 	separator := byte(',')
 	if *o == nil {
 		separator = '{'

@@ -11,9 +11,10 @@ func EventType(raw []byte) string {
 	var found string
 	s := scanner{text: unsafe.String(unsafe.SliceData(raw), len(raw))}
 	// An error is text that Decode refuses, or the end of the search.
-	_ = s.object(func(name, value token) error {
-		if name.unescaped() != "eventType" || value.kind() != '"' {
-			return nil
+	_ = s.object(func(name token) error {
+		value, err := s.value()
+		if err != nil || name.unescaped() != "eventType" || value.kind() != '"' {
+			return err
 		}
 		found = value.unescaped()
 		return io.EOF

@@ -17,11 +17,14 @@ type scanner struct {
 	at   int
 }
 
-// token is one JSON value, or a field's name with its quotes, as it stands in the text. It is not empty.
-type token string
+// token is one JSON value, or a field's name, as it stands in the text, a string with its quotes. Raw is not empty.
+type token struct {
+	raw     string
+	escaped bool // a string that holds a backslash
+}
 
 // kind is the first byte: '"' for a text, '{', '[', 'n' for null, otherwise a number or a boolean.
-func (t token) kind() byte { return t[0] }
+func (t token) kind() byte { return t.raw[0] }
 
 func (s *scanner) fail(expected string) error {
 	return fmt.Errorf("is not valid JSON: expected %s at byte %d", expected, s.at)
@@ -30,18 +33,17 @@ func (s *scanner) fail(expected string) error {
 // peek skips white space and is the next byte, 0 at the end.
 func (s *scanner) peek() byte {
 	for s.at < len(s.text) {
-		switch c := s.text[s.at]; c {
-		case ' ', '\t', '\n', '\r':
-			s.at++
-		default:
+		c := s.text[s.at]
+		if c > ' ' || c != ' ' && c != '\t' && c != '\n' && c != '\r' {
 			return c
 		}
+		s.at++
 	}
 	return 0
 }
 
-// object calls field for each field of the object that begins here.
-func (s *scanner) object(field func(name, value token) error) error {
+// object calls field with the name of each field of the object that begins here. Field takes the value.
+func (s *scanner) object(field func(name token) error) error {
 	if s.peek() != '{' {
 		return s.fail("an object")
 	}
@@ -62,11 +64,7 @@ func (s *scanner) object(field func(name, value token) error) error {
 			return s.fail("a colon")
 		}
 		s.at++
-		value, err := s.value()
-		if err != nil {
-			return err
-		}
-		if err := field(name, value); err != nil {
+		if err := field(name); err != nil {
 			return err
 		}
 		switch s.peek() {
@@ -95,61 +93,59 @@ var ends = [256]bool{',': true, ':': true, ']': true, '}': true, '[': true, '{':
 // value takes the next value whole.
 func (s *scanner) value() (token, error) {
 	first := s.peek()
-	start := s.at
+	start, escaped := s.at, false
 	switch first {
 	case '"':
-		if !s.string() {
-			return "", s.fail("a closing quote")
+		var closed bool
+		if escaped, closed = s.string(); !closed {
+			return token{}, s.fail("a closing quote")
 		}
 	case '{', '[':
 		if !s.nested() {
-			return "", s.fail("a closing bracket")
+			return token{}, s.fail("a closing bracket")
 		}
 	default:
 		for s.at < len(s.text) && !ends[s.text[s.at]] {
 			s.at++
 		}
 		if s.at == start {
-			return "", s.fail("a value")
+			return token{}, s.fail("a value")
 		}
 	}
-	return token(s.text[start:s.at]), nil
+	return token{s.text[start:s.at], escaped}, nil
 }
 
-// string moves past the text that begins here with a quote.
-func (s *scanner) string() bool {
-	for s.at = plain(s.text, s.at+1); s.at < len(s.text); s.at = plain(s.text, s.at) {
-		if s.text[s.at] == '"' {
-			s.at++
-			return true
-		}
-		s.at += 2 // a backslash, and what it escapes
-	}
-	s.at = len(s.text)
-	return false
-}
-
-// plain is the place of the first quote or backslash from at on, or the end of
-// the text, or past it if at is. It looks at eight bytes at a time.
-func plain(text string, at int) int {
+// string moves past the text that begins here with a quote. It looks at eight bytes at a time.
+func (s *scanner) string() (escaped, closed bool) {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
-	for ; at+8 <= len(text); at += 8 {
-		t := text[at : at+8]
-		eight := uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 |
-			uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
-		// A byte that is zero here turns its top bit on; what that carries into
-		// the bytes above it does not matter, as only the lowest one counts.
-		quote, slash := eight^('"'*ones), eight^('\\'*ones)
-		if found := ((quote-ones)&^quote | (slash-ones)&^slash) & tops; found != 0 {
-			return at + bits.TrailingZeros64(found)/8
+	text, at := s.text, s.at+1
+	for at < len(text) {
+		if at+8 <= len(text) {
+			t := text[at : at+8]
+			eight := uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 |
+				uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
+			// A byte that is zero here turns its top bit on; what that carries into
+			// the bytes above it does not matter, as only the lowest one counts.
+			quote, slash := eight^('"'*ones), eight^('\\'*ones)
+			found := ((quote-ones)&^quote | (slash-ones)&^slash) & tops
+			if found == 0 {
+				at += 8
+				continue
+			}
+			at += bits.TrailingZeros64(found) / 8
 		}
-	}
-	for ; at < len(text); at++ {
-		if c := text[at]; c == '"' || c == '\\' {
-			break
+		switch text[at] {
+		case '"':
+			s.at = at + 1
+			return escaped, true
+		case '\\': // and what it escapes
+			escaped = true
+			at++
 		}
+		at++
 	}
-	return at
+	s.at = len(text)
+	return escaped, false
 }
 
 // nested moves past the object or list that begins here.
@@ -158,7 +154,7 @@ func (s *scanner) nested() bool {
 	for s.at < len(s.text) {
 		switch s.text[s.at] {
 		case '"':
-			if !s.string() {
+			if _, closed := s.string(); !closed {
 				return false
 			}
 			continue
@@ -178,11 +174,11 @@ func (s *scanner) nested() bool {
 // unescaped is the text of a token that has quotes. Half a surrogate pair is U+FFFD, as in
 // encoding/json; an escape that JSON does not know is kept as it is.
 func (t token) unescaped() string {
-	text := string(t[1 : len(t)-1])
-	next := strings.IndexByte(text, '\\')
-	if next < 0 {
+	text := t.raw[1 : len(t.raw)-1]
+	if !t.escaped {
 		return text
 	}
+	next := strings.IndexByte(text, '\\')
 	out := make([]byte, 0, len(text))
 	for next >= 0 {
 		out = append(out, text[:next]...)
