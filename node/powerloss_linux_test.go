@@ -47,7 +47,7 @@ type loser struct {
 	now promises
 }
 
-// TestPowerLossAtAnyMoment lets a node append, roll, retain, pause and rewind on a disk that notes each operation, and
+// TestPowerLossAtAnyMoment lets a node start, append, roll, retain, pause, rewind and start again on a disk that notes each operation, and
 // takes what would be left if power were lost behind it: what was synced, and of the rest a part that the seed draws.
 // Each such directory is opened by a node, log and state together. It holds every accepted event that was not deleted
 // by retention, its cursor has passed nothing that was not delivered and knows every command that was answered, and new
@@ -95,10 +95,12 @@ func TestPowerLossAtAnyMoment(t *testing.T) {
 		}
 		outages = append(outages, outage{dir: crash(random), change: n, promised: l.promised()})
 	})
-	l.node = nodetest.Run(t, c)
-	l.work(rand.New(rand.NewPCG(seed, 0)), rounds)
+	for life := range uint64(2) {
+		l.node = nodetest.Run(t, c)
+		l.work(rand.New(rand.NewPCG(seed, life)), rounds/2)
+		l.node.Stop()
+	}
 	disk.OnChange(t, nil)
-	l.node.Stop()
 
 	if len(outages) == 0 {
 		t.Error("power was never lost")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -42,8 +43,37 @@ func (d *disk) open(op func() (vfs.File, error)) (vfs.File, error) {
 	return &file{f, d.store}, nil
 }
 
+// markerPrefix begins the names of Pebble's markers: empty files whose name says which manifest counts, or which
+// format.
+const markerPrefix = "marker."
+
+// Create makes a marker durable before it returns, and what the marker names before that. Pebble itself syncs the
+// directory only once it has also removed the marker before; a disk that keeps the names of a directory in another
+// order could then be left with a marker of a manifest that is not there, or with none.
 func (d *disk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return d.open(func() (vfs.File, error) { return d.FS.Create(name, category) })
+	if !strings.HasPrefix(d.PathBase(name), markerPrefix) {
+		return d.open(func() (vfs.File, error) { return d.FS.Create(name, category) })
+	}
+	if err := d.syncDir(d.PathDir(name)); err != nil {
+		return nil, err
+	}
+	marker, err := d.open(func() (vfs.File, error) { return d.FS.Create(name, category) })
+	if err != nil {
+		return nil, err
+	}
+	if err := d.syncDir(d.PathDir(name)); err != nil {
+		return nil, errors.Join(err, marker.Close())
+	}
+	return marker, nil
+}
+
+// syncDir makes the names in a directory durable.
+func (d *disk) syncDir(name string) error {
+	dir, err := d.OpenDir(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func (d *disk) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {

@@ -41,6 +41,12 @@ func (d *driver) drive(span time.Duration) {
 	for target := range d.holds {
 		d.lift(target)
 	}
+	// A node that was started on a full disk may still end of that.
+	d.w.eventually("the node answers", func() (bool, string) {
+		d.attend()
+		_, err := d.w.status()
+		return err == nil, fmt.Sprintf("%v; it said:\n%s", err, d.w.node.tail())
+	})
 }
 
 // take makes one step, unless its target is broken already.

@@ -1,0 +1,67 @@
+package state
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"forebay/wal/waltest"
+)
+
+// TestPowerLossWhileOpening: a store is made, opened and closed on a disk that may lose power behind each operation and
+// then has what was synced and any part of the rest, each name of a directory by itself. What is left opens, and has
+// all that was committed.
+func TestPowerLossWhileOpening(t *testing.T) {
+	t.Parallel()
+	const (
+		opens  = 4
+		states = 6 // of each operation
+	)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	type outage struct {
+		dir       string
+		operation int
+		committed int64
+	}
+	var outages []outage
+	var committed atomic.Int64
+	disk := waltest.Mount(t)
+	disk.OnChange(t, func(n int, crash func(*rand.Rand) string) {
+		outages = append(outages, outage{crash(nil), n, committed.Load()})
+		for i := range states - 1 {
+			outages = append(outages, outage{crash(rand.New(rand.NewPCG(seed, uint64(n*states+i)))), n, committed.Load()})
+		}
+	})
+	for i := range opens {
+		s, err := Open(filepath.Join(disk.Dir(), "state"), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Commit(set(fmt.Sprint("x/", i), "value")); err != nil {
+			t.Fatal(err)
+		}
+		committed.Store(int64(i) + 1)
+		mustClose(t, s)
+	}
+	disk.OnChange(t, nil)
+
+	for _, o := range outages {
+		s, err := Open(filepath.Join(o.dir, "state"), Options{})
+		if err != nil {
+			t.Errorf("power lost behind operation %d, with %d commits: %v", o.operation, o.committed, err)
+			continue
+		}
+		if got := int64(len(contents(t, s, "x/"))); got < o.committed {
+			t.Errorf("power lost behind operation %d: %d of %d commits are left", o.operation, got, o.committed)
+		}
+		mustClose(t, s)
+		if err := os.RemoveAll(o.dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d states of a disk", len(outages))
+}
