@@ -119,19 +119,25 @@ func open(dir string, o Options, fs vfs.FS) (*Store, error) {
 	}
 	s := &Store{dir: dir, logger: o.Logger, onDiskFull: o.OnDiskFull,
 		closing: make(chan struct{}), failed: make(chan struct{}), frozen: make(chan struct{})}
-	fs = &disk{fs, s}
-	before, err := pebble.Peek(dir, fs)
+	d := &disk{fs, s}
+	before, err := pebble.Peek(dir, d)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, openError(dir, err)
 	}
 	s.fresh = err != nil || !before.Exists
 	if s.fresh && err == nil {
-		if err := checkEmpty(dir, fs); err != nil {
+		if err := checkEmpty(dir, d); err != nil {
+			return nil, openError(dir, err)
+		}
+	}
+	if err == nil {
+		// What a process that was killed has left may not be durable yet, and Pebble removes a marker for a newer one.
+		if err := d.syncDir(dir); err != nil {
 			return nil, openError(dir, err)
 		}
 	}
 	err = s.guard(s.frozen, func() (err error) {
-		s.db, err = pebble.Open(dir, s.options(fs))
+		s.db, err = pebble.Open(dir, s.options(d))
 		return err
 	})
 	if err != nil {

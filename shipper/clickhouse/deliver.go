@@ -138,7 +138,7 @@ func (d *delivery) await(blocks <-chan *block) *block {
 	case <-idle.C:
 	}
 	if d.server != nil {
-		d.server.spare = spareTexts{}
+		d.server.spare = nil
 	}
 	return <-blocks
 }

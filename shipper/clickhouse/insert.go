@@ -5,10 +5,8 @@ import (
 	"errors"
 	"maps"
 	"net"
-	"time"
 
 	driver "github.com/ClickHouse/clickhouse-go/v2"
-	chcolumn "github.com/ClickHouse/clickhouse-go/v2/lib/column"
 )
 
 // insert sends the rows selected as one block under the token, which is also
@@ -38,14 +36,17 @@ func (c *server) insert(ctx context.Context, b *block, rows []int, token string)
 		}
 	}()
 	columns := batch.Columns()
-	c.spare.lend(columns, len(rows))
 	at, scratch := 0, make([]string, 0, len(rows))
 	for _, col := range fields {
 		f, has := c.table.columns[col.name]
 		if !has {
 			continue
 		}
-		if err := batch.Column(at).Append(b.values(col, f, rows, &scratch)); err != nil {
+		values := b.values(col, f, rows, &scratch)
+		if texts, isText := values.([]string); isText {
+			c.spare.lend(columns[at], texts)
+		}
+		if err := batch.Column(at).Append(values); err != nil {
 			return false, c.failed(ctx, "insert", err)
 		}
 		at++
@@ -53,41 +54,8 @@ func (c *server) insert(ctx context.Context, b *block, rows []int, token string)
 	if err := batch.Send(); err != nil {
 		return !undialled(err), c.failed(ctx, "insert", err)
 	}
-	c.spare = spareOf(columns, len(rows)) // after a failure the driver might still be reading them
+	c.spare.keep(columns)
 	return true, nil
-}
-
-// spareTexts is the memory of an insert's text columns, for the next insert.
-// The driver's own columns grow from nothing each time, by copying; that was
-// half of all that the node allocated.
-type spareTexts struct {
-	columns []*chcolumn.String // nil where a column is no plain text
-	rows    int
-}
-
-// spareAge is for how long memory is kept without an insert.
-const spareAge = 5 * time.Second
-
-func spareOf(columns []chcolumn.Interface, rows int) spareTexts {
-	s := spareTexts{columns: make([]*chcolumn.String, len(columns)), rows: rows}
-	for i := range columns {
-		s.columns[i], _ = columns[i].(*chcolumn.String)
-	}
-	return s
-}
-
-// lend gives the memory to the columns of an insert of about as many rows, and
-// keeps none.
-func (s *spareTexts) lend(columns []chcolumn.Interface, rows int) {
-	if len(s.columns) == len(columns) && s.rows/4 <= rows {
-		for i := range columns {
-			if text, ok := columns[i].(*chcolumn.String); ok && s.columns[i] != nil {
-				*text = *s.columns[i]
-				text.Reset()
-			}
-		}
-	}
-	*s = spareTexts{}
 }
 
 // undialled tells whether err is that no connection could be made. HTTP may

@@ -57,7 +57,7 @@ func actions(w *world) []action {
 		{"reload the configuration", 1, "", w.reload},
 	}
 	if w.small {
-		all = append(all, action{"fill the disk", 3, "disk", w.fillDisk})
+		all = append(all, action{"fill the disk", 3, fullDisk, w.fillDisk})
 	}
 	for _, end := range []string{toNode, toClickHouse, toReceiver, toPostgres} {
 		link, target := w.links[end], "link to "+end

@@ -24,6 +24,9 @@ type driver struct {
 	diary   []string
 }
 
+// fullDisk is the target of what fills the disk.
+const fullDisk = "disk"
+
 // maxDiary bounds how many lines of the diary are kept.
 const maxDiary = 300
 
@@ -94,13 +97,16 @@ func (d *driver) lift(target string) {
 	h := d.holds[target]
 	delete(d.holds, target)
 	d.note("end of: %s", h.what)
+	if target == fullDisk {
+		d.w.fullSince = time.Now()
+	}
 	h.lift()
 }
 
 // attend starts a node that has ended by itself. It may do that where it finds a full disk, and nowhere else.
 func (d *driver) attend() {
 	w := d.w
-	if h, full := d.holds["disk"]; full && h.lift != nil {
+	if h, full := d.holds[fullDisk]; full && h.lift != nil {
 		w.fullSince = time.Now()
 	}
 	w.peakMB = max(w.peakMB, residentMB(w.node.pid()))
