@@ -81,6 +81,15 @@ func (s *Store) freeze(cause error) {
 	select {}
 }
 
+// failInBackground is told of a flush or compaction that failed, which Pebble tries again without a pause. While
+// a store is opened Pebble waits for that flush, for as long as the disk is full, so there it stands still.
+func (s *Store) failInBackground(cause error) {
+	if !s.opened.Load() {
+		s.freeze(cause)
+	}
+	s.fail(cause)
+}
+
 // guard runs op and returns its error, or, once the channel givenUp is closed, the store's failure: op may then never
 // return. A panic, which is how Pebble reports some errors while it opens a folder, is a failure too.
 func (s *Store) guard(givenUp <-chan struct{}, op func() error) error {

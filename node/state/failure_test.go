@@ -423,3 +423,38 @@ func TestOpenInAnImpossiblePlace(t *testing.T) {
 		t.Errorf("opened below a file: %v", err)
 	}
 }
+
+// noTables is a disk on which no table can be made, for want of space.
+type noTables struct{ vfs.FS }
+
+func (n noTables) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasSuffix(name, ".sst") {
+		return nil, &os.PathError{Op: "create", Path: name, Err: syscall.ENOSPC}
+	}
+	return n.FS.Create(name, category)
+}
+
+// TestOpenWithoutSpaceForATable: what a killed process has committed is flushed by the next opening, which ends, and
+// does not try again and again, when there is no space for that.
+func TestOpenWithoutSpaceForATable(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	s := mustOpen(t, fs)
+	if err := s.Commit(set("x/1", "value")); err != nil {
+		t.Fatal(err)
+	}
+	killed := fs.CrashClone(vfs.CrashCloneCfg{})
+	mustClose(t, s)
+	opened := make(chan error, 1)
+	go func() {
+		_, err := open("state", Options{}, noTables{killed})
+		opened <- err
+	}()
+	select {
+	case err := <-opened:
+		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "free some space") {
+			t.Errorf("opening says %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("opening goes on for ever")
+	}
+}

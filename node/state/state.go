@@ -207,8 +207,7 @@ func (s *Store) options(fs vfs.FS) *pebble.Options {
 		FormatMajorVersion: pebble.FormatTableFormatV6,
 		Logger:             pebbleLogger{s},
 		EventListener: &pebble.EventListener{
-			// Of a flush or compaction that failed, which Pebble would try again without a pause.
-			BackgroundError: s.fail,
+			BackgroundError: s.failInBackground,
 			DataCorruption:  func(info pebble.DataCorruptionInfo) { s.fail(info.Details) },
 		},
 	}
