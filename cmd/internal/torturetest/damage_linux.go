@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"syscall"
 
 	"forebay/node/state"
 	"forebay/shipper"
@@ -148,11 +147,9 @@ func (w *world) damage(kind int, where, at float64, known map[uint64]string) err
 
 // floor is the highest seq that the node's state knows.
 func (w *world) floor() (uint64, error) {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(w.data, &fs); err != nil {
+	if free, err := freeBytes(w.data); err != nil {
 		return 0, err
-	}
-	if int64(fs.Bavail)*fs.Bsize < 8<<20 {
+	} else if free < 8<<20 {
 		return 0, errors.New("the disk is full, and a state that cannot be opened stays locked by the process that tried")
 	}
 	s, err := state.Open(filepath.Join(w.data, "state"), state.Options{})

@@ -12,11 +12,11 @@ import (
 func (w *world) fillDisk(r *rand.Rand) (func(), error) {
 	room := []int64{0, 0, 64 << 10, 1 << 20, 8 << 20}[r.IntN(5)]
 	disk := filepath.Dir(w.data)
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(disk, &fs); err != nil {
+	free, err := freeBytes(disk)
+	if err != nil {
 		return nil, err
 	}
-	size := int64(fs.Bavail)*fs.Bsize - room
+	size := free - room
 	if size <= 0 {
 		return nil, errors.New("it is full")
 	}
@@ -30,4 +30,13 @@ func (w *world) fillDisk(r *rand.Rand) (func(), error) {
 		return nil, errors.Join(err, os.Remove(path))
 	}
 	return func() { w.must(os.Remove(path)) }, nil
+}
+
+// freeBytes is what the file system of a folder has left.
+func freeBytes(dir string) (int64, error) {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return 0, err
+	}
+	return int64(fs.Bavail) * fs.Bsize, nil
 }
