@@ -66,10 +66,10 @@ func (w *Window) reserve(r *Reservation, index int, digest uint64) Outcome {
 	if w.seen.has(digest) {
 		return Duplicate
 	}
-	holder := w.inFlight[digest]
+	holder, _ := w.inFlight.get(digest)
 	switch holder {
 	case nil:
-		w.inFlight[digest] = r
+		w.inFlight.add(digest, r)
 		if r.reserved == nil {
 			r.reserved = make([]uint64, 0, len(r.outcomes)-index)
 		}
@@ -115,7 +115,7 @@ func (r *Reservation) end(state reservationState) {
 		w.seen.fetch(w.first().front(w.loaded.count + w.live.count + len(r.reserved) - w.maxKeys)) // to be forgotten
 	}
 	for _, d := range r.reserved {
-		delete(w.inFlight, d)
+		w.inFlight.remove(d)
 		if state == committed {
 			w.remember(&w.live, d, now)
 		}
