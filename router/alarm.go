@@ -11,13 +11,19 @@ const (
 	// in whole milliseconds. An SSD syncs in less than one, so what is left of a
 	// wait is waited with better means where the system has them.
 	coarse = 2 * time.Millisecond
-	// lateStep is by how much one wake moves the lateness that is expected.
-	lateStep = 500 * time.Nanosecond
-	maxLate  = time.Millisecond
+	// lateWakes is how many wakes the expected lateness is the mean of, about.
+	lateWakes = 256
+	// maxLate bounds what is expected; one wake counts for four times that at most.
+	maxLate = time.Millisecond
+	// lateShare is the part of a wait, one in four, by which it may be shortened
+	// at most. Short ones would otherwise end before anything can be stored.
+	lateShare = 4
 )
 
-// alarm wakes goroutines at a time. Every wake comes late; by how much at the
-// median is learnt, and the next ones are set earlier by that.
+// alarm wakes goroutines at a time. Every wake comes late; by how much in the
+// mean is learnt, and the next ones are set earlier by that. The mean, not the
+// median: under load a few wakes are late by so much that held replies would come
+// later than those they are to look like.
 type alarm struct {
 	late atomic.Int64                  // nanoseconds
 	fine func(left time.Duration) bool // waits, or returns false at once if it cannot
@@ -28,9 +34,10 @@ func newAlarm() *alarm { return &alarm{fine: new(fineTimers).wait} }
 // wait returns at a time, or earlier if ctx ends. The end of ctx is not
 // noticed within the last two milliseconds.
 func (a *alarm) wait(ctx context.Context, until time.Time) {
-	late := time.Duration(a.late.Load())
-	until = until.Add(-late)
 	left := time.Until(until)
+	expected := time.Duration(a.late.Load())
+	shorter := min(expected, left/lateShare)
+	until, left = until.Add(-shorter), left-shorter
 	if left <= 0 {
 		return
 	}
@@ -47,15 +54,11 @@ func (a *alarm) wait(ctx context.Context, until time.Time) {
 	if left > 0 && !a.fine(left) {
 		<-time.After(left)
 	}
-	a.learn(late, time.Since(until))
+	a.learn(expected, time.Since(until))
 }
 
-// learn moves the expected lateness towards what it was: as many wakes are
-// later than that as are earlier.
+// learn moves the expected lateness towards what it was.
 func (a *alarm) learn(expected, was time.Duration) {
-	step := lateStep
-	if was < expected {
-		step = -step
-	}
-	a.late.Store(int64(min(max(expected+step, 0), maxLate)))
+	was = min(max(was, 0), 4*maxLate)
+	a.late.Store(int64(min(expected+(was-expected)/lateWakes, maxLate)))
 }
