@@ -13,10 +13,10 @@ const (
 	coarse = 2 * time.Millisecond
 	// lateWakes is how many wakes the expected lateness is the mean of, about.
 	lateWakes = 256
-	// maxLate bounds what is expected; one wake counts for four times that at most.
+	// maxLate bounds what is expected, and four times that what one wake adds to it.
 	maxLate = time.Millisecond
-	// lateShare is the part of a wait, one in four, by which it may be shortened
-	// at most. Short ones would otherwise end before anything can be stored.
+	// lateShare is the part of a wait by which it may be shortened at most: one
+	// in four. A short one would otherwise end before anything is ever stored.
 	lateShare = 4
 )
 
@@ -59,6 +59,6 @@ func (a *alarm) wait(ctx context.Context, until time.Time) {
 
 // learn moves the expected lateness towards what it was.
 func (a *alarm) learn(expected, was time.Duration) {
-	was = min(max(was, 0), 4*maxLate)
+	was = min(max(was, 0), 2*maxLate)
 	a.late.Store(int64(min(expected+(was-expected)/lateWakes, maxLate)))
 }
