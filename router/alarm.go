@@ -13,10 +13,11 @@ const (
 	coarse = 2 * time.Millisecond
 	// lateWakes is how many wakes the expected lateness is the mean of, about.
 	lateWakes = 256
-	// maxLate bounds what is expected, and four times that what one wake adds to it.
+	// maxLate bounds what is expected. One wake counts for twice that at most, so
+	// that a stall does not bring all that follow forward.
 	maxLate = time.Millisecond
-	// lateShare is the part of a wait by which it may be shortened at most: one
-	// in four. A short one would otherwise end before anything is ever stored.
+	// lateShare is the part of a wait, one in four, by which it may be shortened
+	// at most. Short ones would otherwise end before anything can be stored.
 	lateShare = 4
 )
 
