@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"forebay/node/state"
 	"forebay/router"
 	"forebay/shipper"
 	"forebay/wal"
@@ -79,7 +78,6 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	n := c.m.node
 	e := emitter{out}
 	e.log(n.log.Stats(), n.disk.state())
-	e.state(n.state.Stats())
 	tally := n.router.Tally()
 	e.tally(tally)
 	e.projects(c.m.projects.fold(tally.Projects))
@@ -104,14 +102,6 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	e.gauge("forebay_dedupe_rebuilding", "1 while the window is filled from the log: repeats of older events are stored twice.", truth(n.window.Stats().Rebuilding))
 	e.counter("forebay_dedupe_repeats_total", "Repeats that were stored twice since the start, while the window was filled.", float64(n.window.Stats().Repeats))
 	e.gauge("forebay_info", "Always 1; the labels tell which program this is.", 1, "version", n.version)
-}
-
-func (e emitter) state(s state.Stats) {
-	e.gauge("forebay_state_bytes", "Bytes of the folder with cursors, dead letters and keys.", float64(s.DiskBytes))
-	e.gauge("forebay_state_memory_bytes", "Memory of its tables and cache.", float64(s.MemoryBytes))
-	e.counter("forebay_state_commits_total", "Durable changes of it since the start.", float64(s.Commits))
-	e.counter("forebay_state_committed_bytes_total", "Bytes of keys and values in these.", float64(s.CommittedBytes))
-	e.counter("forebay_state_compactions_total", "Times it was tidied since the start.", float64(s.Compactions))
 }
 
 // emitter turns figures into metrics.
