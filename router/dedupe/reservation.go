@@ -66,10 +66,10 @@ func (w *Window) reserve(r *Reservation, index int, digest uint64) Outcome {
 	if w.seen.has(digest) {
 		return Duplicate
 	}
-	holder, _ := w.inFlight.get(digest)
+	holder := w.inFlight[digest]
 	switch holder {
 	case nil:
-		w.inFlight.add(digest, r)
+		w.inFlight[digest] = r
 		if r.reserved == nil {
 			r.reserved = make([]uint64, 0, len(r.outcomes)-index)
 		}
@@ -115,7 +115,7 @@ func (r *Reservation) end(state reservationState) {
 		w.seen.fetch(w.first().front(w.loaded.count + w.live.count + len(r.reserved) - w.maxKeys)) // to be forgotten
 	}
 	for _, d := range r.reserved {
-		w.inFlight.remove(d)
+		delete(w.inFlight, d)
 		if state == committed {
 			w.remember(&w.live, d, now)
 		}

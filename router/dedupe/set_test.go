@@ -40,51 +40,6 @@ func TestSetAgreesWithAMap(t *testing.T) {
 	})
 }
 
-// TestTableKeepsValuesWithTheirDigests moves entries up by removals and over to
-// larger tables.
-func TestTableKeepsValuesWithTheirDigests(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		var tab table[*int]
-		model := make(map[uint64]*int)
-		for range rapid.IntRange(1, 300).Draw(rt, "steps") {
-			home := rapid.SampledFrom([]uint64{0, 1, 2, 13, 14, 15, 30, 31}).Draw(rt, "home")
-			digest := home | rapid.Uint64Range(1, 12).Draw(rt, "rest")<<32
-			_, known := model[digest]
-			if rapid.IntRange(0, 2).Draw(rt, "call") == 0 {
-				if removed := tab.remove(digest); removed != known {
-					rt.Fatalf("remove(%x) = %v, want %v", digest, removed, known)
-				}
-				delete(model, digest)
-			} else {
-				value := new(int)
-				if added := tab.add(digest, value); added == known {
-					rt.Fatalf("add(%x) = %v, want %v", digest, added, !known)
-				}
-				if !known {
-					model[digest] = value
-				}
-			}
-			for d, want := range model {
-				if got, has := tab.get(d); !has || got != want {
-					rt.Fatalf("get(%x) = %p, %v, want %p", d, got, has, want)
-				}
-			}
-			if got, has := tab.get(digest); has != (model[digest] != nil) || got != model[digest] {
-				rt.Fatalf("get(%x) = %p, %v, want %p", digest, got, has, model[digest])
-			}
-			held := 0
-			for _, v := range tab.values {
-				if v != nil {
-					held++
-				}
-			}
-			if tab.used != len(model) || held != len(model) {
-				rt.Fatalf("%d used and %d values, want %d", tab.used, held, len(model))
-			}
-		}
-	})
-}
-
 func TestQueueAcrossItsChunks(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		q := queue{grain: 3}

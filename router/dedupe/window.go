@@ -52,7 +52,7 @@ type Window struct {
 	start   time.Time
 
 	mu         sync.Mutex
-	inFlight   table[*Reservation]
+	inFlight   map[uint64]*Reservation
 	seen       set               // digests in live or loaded
 	loaded     queue             // from the log, older than all of live
 	live       queue             // from the end of the log, and committed since
@@ -76,6 +76,7 @@ func New(opts Options) *Window {
 		window:     opts.Window.Nanoseconds(),
 		maxKeys:    opts.MaxKeys,
 		start:      time.Now(),
+		inFlight:   make(map[uint64]*Reservation),
 		loaded:     queue{grain: grain},
 		live:       queue{grain: grain},
 		extra:      make(map[uint64]uint32),
@@ -148,7 +149,7 @@ func (w *Window) Stats() Stats {
 	}
 	return Stats{
 		Keys:       w.seen.count,
-		InFlight:   w.inFlight.used,
+		InFlight:   len(w.inFlight),
 		Effective:  time.Duration(max(0, w.now()-certain)),
 		Rebuilding: w.rebuilding,
 		Repeats:    w.repeats,
