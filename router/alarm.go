@@ -12,33 +12,34 @@ const (
 	// wait is waited with better means where the system has them.
 	coarse = 2 * time.Millisecond
 	// lateWakes is how many wakes the expected lateness is the mean of, about.
-	lateWakes = 256
-	// maxLate bounds what is expected. One wake counts for twice that at most, so
-	// that a stall does not bring all that follow forward.
-	maxLate = time.Millisecond
-	// lateShare is the part of a wait, one in four, by which it may be shortened
-	// at most. Short ones would otherwise end before anything can be stored.
-	lateShare = 4
+	lateWakes = 1024
+	// mostLate is what one wake counts for at most: a stall, which makes many late
+	// by much, is not to bring all that follow forward.
+	mostLate = 2 * time.Millisecond
+	maxEarly = time.Millisecond
 )
+
+// mostEarly is by how much a wait may be shortened at most: by maxEarly, and by a
+// quarter, since a short one would otherwise end before anything can be stored.
+func mostEarly(wait time.Duration) time.Duration { return min(maxEarly, wait/4) }
 
 // alarm wakes goroutines at a time. Every wake comes late; by how much in the
 // mean is learnt, and the next ones are set earlier by that. The mean, not the
-// median: under load a few wakes are late by so much that held replies would come
-// later than those they are to look like.
+// median: under load a few wakes are late by so much that replies held by the
+// median would take longer, in the mean, than those they are to look like.
 type alarm struct {
-	late atomic.Int64                  // nanoseconds
+	late atomic.Int64                  // the mean, in nanoseconds
 	fine func(left time.Duration) bool // waits, or returns false at once if it cannot
 }
 
 func newAlarm() *alarm { return &alarm{fine: new(fineTimers).wait} }
 
-// wait returns at a time, or earlier if ctx ends. The end of ctx is not
-// noticed within the last two milliseconds.
+// wait returns at a time: in the mean, and never earlier than mostEarly says,
+// unless ctx ends. The end of ctx is not noticed within the last two milliseconds.
 func (a *alarm) wait(ctx context.Context, until time.Time) {
 	left := time.Until(until)
-	expected := time.Duration(a.late.Load())
-	shorter := min(expected, left/lateShare)
-	until, left = until.Add(-shorter), left-shorter
+	early := min(time.Duration(a.late.Load()), mostEarly(left))
+	until, left = until.Add(-early), left-early
 	if left <= 0 {
 		return
 	}
@@ -55,11 +56,16 @@ func (a *alarm) wait(ctx context.Context, until time.Time) {
 	if left > 0 && !a.fine(left) {
 		<-time.After(left)
 	}
-	a.learn(expected, time.Since(until))
+	a.learn(time.Since(until))
 }
 
-// learn moves the expected lateness towards what it was.
-func (a *alarm) learn(expected, was time.Duration) {
-	was = min(max(was, 0), 2*maxLate)
-	a.late.Store(int64(min(expected+(was-expected)/lateWakes, maxLate)))
+// learn adds to the mean by how much a wake was late.
+func (a *alarm) learn(late time.Duration) {
+	late = min(max(late, 0), mostLate)
+	for {
+		mean := a.late.Load()
+		if a.late.CompareAndSwap(mean, mean+(int64(late)-mean)/lateWakes) {
+			return
+		}
+	}
 }
