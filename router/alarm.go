@@ -12,7 +12,7 @@ const (
 	// wait is waited with better means where the system has them.
 	coarse = 2 * time.Millisecond
 	// lateWakes is how many wakes the expected lateness is the mean of, about.
-	lateWakes = 1024
+	lateWakes = 256
 	// mostLate is what one wake counts for at most: a stall, which makes many late
 	// by much, is not to bring all that follow forward.
 	mostLate = 2 * time.Millisecond
