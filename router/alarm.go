@@ -13,11 +13,13 @@ const (
 	coarse = 2 * time.Millisecond
 	// lateWakes is how many wakes the expected lateness is the mean of, about.
 	lateWakes = 256
-	// mostLate is what one wake counts for at most: a stall, which makes many late
-	// by much, is not to bring all that follow forward.
-	mostLate = 2 * time.Millisecond
-	maxEarly = time.Millisecond
+	maxLate   = 2 * time.Millisecond
+	maxEarly  = time.Millisecond
 )
+
+// mostLate is what one wake counts for at most: half of its wait, and maxLate. One
+// that is later stands out whatever the others do, and is not to bring them forward.
+func mostLate(wait time.Duration) time.Duration { return min(maxLate, wait/2) }
 
 // mostEarly is by how much a wait may be shortened at most: by maxEarly, and by a
 // quarter, since a short one would otherwise end before anything can be stored.
@@ -37,9 +39,10 @@ func newAlarm() *alarm { return &alarm{fine: new(fineTimers).wait} }
 // wait returns at a time: in the mean, and never earlier than mostEarly says,
 // unless ctx ends. The end of ctx is not noticed within the last two milliseconds.
 func (a *alarm) wait(ctx context.Context, until time.Time) {
-	left := time.Until(until)
-	early := min(time.Duration(a.late.Load()), mostEarly(left))
-	until, left = until.Add(-early), left-early
+	wait := time.Until(until)
+	early := min(time.Duration(a.late.Load()), mostEarly(wait))
+	until = until.Add(-early)
+	left := wait - early
 	if left <= 0 {
 		return
 	}
@@ -56,12 +59,11 @@ func (a *alarm) wait(ctx context.Context, until time.Time) {
 	if left > 0 && !a.fine(left) {
 		<-time.After(left)
 	}
-	a.learn(time.Since(until))
+	a.learn(min(max(time.Since(until), 0), mostLate(wait)))
 }
 
 // learn adds to the mean by how much a wake was late.
 func (a *alarm) learn(late time.Duration) {
-	late = min(max(late, 0), mostLate)
 	for {
 		mean := a.late.Load()
 		if a.late.CompareAndSwap(mean, mean+(int64(late)-mean)/lateWakes) {
