@@ -64,10 +64,12 @@ func TestOperatorsAtOnce(t *testing.T) {
 	failing.Store(false)
 	bad.Store(false)
 	resume(t, ship)
+	// What was refused just before is buried by now, so one command reaches all letters.
+	ship.WaitDone()
+	ship.WaitFor("no letter is on its way", func() bool { return ship.Status().Requeued == 0 })
 	if _, err := ship.Requeue(ann, shipper.DeadFilter{}); err != nil {
 		t.Fatal(err)
 	}
-	ship.WaitDone()
 	ship.WaitFor("the letters are delivered", func() bool { return ship.Status().Dead == 0 })
 	ever, epoch := map[uint64]bool{}, uint64(0)
 	for _, d := range sink.Delivered() {
