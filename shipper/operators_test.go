@@ -63,6 +63,7 @@ func TestOperatorsAtOnce(t *testing.T) {
 
 	failing.Store(false)
 	bad.Store(false)
+	pause(t, ship) // ends a wait behind failures, which may last half a minute
 	resume(t, ship)
 	// What was refused just before is buried by now, so one command reaches all letters.
 	ship.WaitDone()
