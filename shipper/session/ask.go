@@ -58,7 +58,7 @@ func (m *Marks) Of(ctx context.Context, project, session string) ([]ReceiverMark
 	target := *m.client.url
 	target.Path = strings.TrimSuffix(target.Path, "/events") + "/marks"
 	target.RawQuery = url.Values{"project_id": {project}, "session_id": {session}}.Encode()
-	res, err := m.client.do(ctx, http.MethodGet, &target, http.Header{}, nil)
+	res, err := m.client.do(ctx, http.MethodGet, &target, http.Header{}, "")
 	if err != nil {
 		return nil, fmt.Errorf("ask the Session Manager for a session's marks: %w", err)
 	}

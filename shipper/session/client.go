@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -120,7 +119,7 @@ func readAnswer(res *http.Response, hangUp context.CancelFunc) []byte {
 }
 
 // do sends a request with the token in force.
-func (c *client) do(ctx context.Context, method string, target *url.URL, h http.Header, body []byte) (*http.Response, error) {
+func (c *client) do(ctx context.Context, method string, target *url.URL, h http.Header, body string) (*http.Response, error) {
 	authorization, err := c.token.authorization()
 	if err != nil {
 		return nil, err
@@ -133,10 +132,10 @@ func (c *client) do(ctx context.Context, method string, target *url.URL, h http.
 		Method: method, URL: target, Host: target.Host, Header: h,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
-	if body != nil {
+	if body != "" {
 		req.ContentLength = int64(len(body))
-		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-		req.Body = io.NopCloser(bytes.NewReader(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(body)), nil }
+		req.Body = io.NopCloser(strings.NewReader(body))
 	}
 	res, err := c.http.RoundTrip(req.WithContext(ctx))
 	if err != nil {
@@ -149,7 +148,7 @@ func (c *client) do(ctx context.Context, method string, target *url.URL, h http.
 // refused. Services differ in what they say to a GET, but nearly all look at
 // the token first.
 func (c *client) probe(ctx context.Context) error {
-	res, err := c.do(ctx, http.MethodGet, c.url, http.Header{}, nil)
+	res, err := c.do(ctx, http.MethodGet, c.url, http.Header{}, "")
 	if err != nil {
 		return err
 	}
@@ -165,19 +164,19 @@ func (c *client) probe(ctx context.Context) error {
 // close gives up idle connections.
 func (c *client) close() { c.http.CloseIdleConnections() }
 
-func compress(body []byte) ([]byte, error) {
-	var out bytes.Buffer
+func compress(body string) (string, error) {
+	var out strings.Builder
 	z, err := gzip.NewWriterLevel(&out, gzip.BestSpeed)
 	if err != nil {
-		return nil, fmt.Errorf("compress a request: %w", err)
+		return "", fmt.Errorf("compress a request: %w", err)
 	}
-	if _, err := z.Write(body); err != nil {
-		return nil, fmt.Errorf("compress a request: %w", err)
+	if _, err := io.WriteString(z, body); err != nil {
+		return "", fmt.Errorf("compress a request: %w", err)
 	}
 	if err := z.Close(); err != nil {
-		return nil, fmt.Errorf("compress a request: %w", err)
+		return "", fmt.Errorf("compress a request: %w", err)
 	}
-	return out.Bytes(), nil
+	return out.String(), nil
 }
 
 // request is one POST: events of one session of one log, in order.
@@ -202,25 +201,28 @@ func (r request) logID() wal.ID {
 	return id
 }
 
-// body is the JSON body, events as they came.
-func (r request) body() []byte {
+// body is the JSON body, events as they came. It is a string since a
+// strings.Builder does not clear its memory before it is written.
+func (r request) body() string {
 	size := 64 + len(r.project) + len(r.session)
 	for _, e := range r.events {
 		size += len(e.raw) + 1
 	}
-	b := make([]byte, 0, size)
-	b = append(b, `{"project_id":`...)
-	b = appendJSON(b, r.project)
-	b = append(b, `,"session_id":`...)
-	b = appendJSON(b, r.session)
-	b = append(b, `,"events":[`...)
+	var b strings.Builder
+	b.Grow(size)
+	b.WriteString(`{"project_id":`)
+	b.Write(appendJSON(nil, r.project))
+	b.WriteString(`,"session_id":`)
+	b.Write(appendJSON(nil, r.session))
+	b.WriteString(`,"events":[`)
 	for i, e := range r.events {
 		if i > 0 {
-			b = append(b, ',')
+			b.WriteByte(',')
 		}
-		b = append(b, e.raw...)
+		b.Write(e.raw)
 	}
-	return append(b, "]}"...)
+	b.WriteString("]}")
+	return b.String()
 }
 
 func (r request) setHeader(h http.Header) {

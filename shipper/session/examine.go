@@ -39,7 +39,7 @@ func Examine(ctx context.Context, o Options) (e Examination, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.client.timeout)
 	defer cancel()
-	res, err := m.client.do(ctx, http.MethodGet, m.client.url, http.Header{}, nil)
+	res, err := m.client.do(ctx, http.MethodGet, m.client.url, http.Header{}, "")
 	if err != nil {
 		e.Err, e.Advice = failure(err, m.client.timeout).err, "mend shippers.session.url, ca_file or the way to the Session Manager; events wait in the log meanwhile"
 		return e, nil

@@ -28,6 +28,10 @@ type origin struct {
 	foreign    bool // of another log, see shipper.Event
 }
 
+func originOf(e *shipper.Event) origin {
+	return origin{logID: e.LogID, receivedAt: e.ReceivedAt, sdkVersion: e.SDKVersion, appID: e.AppID, foreign: e.Foreign}
+}
+
 // laneKey names a session: whose order a lane keeps.
 type laneKey struct{ project, session string }
 
@@ -81,9 +85,9 @@ func newStretches(b *shipper.Batch) []stretch {
 	events := make([]event, len(b.Events))
 	for i, first := 0, 0; i < len(b.Events); i++ {
 		e := &b.Events[i]
-		o := origin{logID: e.LogID, receivedAt: e.ReceivedAt, sdkVersion: e.SDKVersion, appID: e.AppID, foreign: e.Foreign}
-		if from == nil || *from != o {
-			from = &o
+		if o := originOf(e); from == nil || *from != o {
+			kept := o // by itself, so that an event of the same origin allocates none
+			from = &kept
 		}
 		events[i] = event{seq: e.Seq, raw: e.Raw, origin: from}
 		if i+1 < len(b.Events) && b.Events[i+1].Session == e.Session && b.Events[i+1].Project == e.Project {
@@ -206,9 +210,9 @@ func (h *byFirst) Pop() any {
 }
 
 // moved puts a lane whose first seq has changed in its place.
-func (h byFirst) moved(l *lane) {
-	h[l.place].seq = l.first()
-	heap.Fix(&h, l.place)
+func (h *byFirst) moved(l *lane) {
+	(*h)[l.place].seq = l.first()
+	heap.Fix(h, l.place)
 }
 
 // byDue is the waiting lanes as a heap by when they are due.

@@ -65,7 +65,7 @@ func TestNamesAreWrittenAsJSON(t *testing.T) {
 			SessionID string            `json:"session_id"`
 			Events    []json.RawMessage `json:"events"`
 		}
-		if err := json.Unmarshal(r.body(), &got); err != nil {
+		if err := json.Unmarshal([]byte(r.body()), &got); err != nil {
 			rt.Fatal(err)
 		}
 		if got.ProjectID != project || got.SessionID != session || len(got.Events) != 2 || string(got.Events[1]) != raw {

@@ -141,7 +141,7 @@ type decoder struct {
 
 // events decodes the events behind those of into.
 func (d *decoder) events(into []Event) []Event {
-	count := d.uvarint("event count")
+	count := d.uvarint("event", " count")
 	if d.err != nil || count == 0 {
 		return into
 	}
@@ -152,7 +152,7 @@ func (d *decoder) events(into []Event) []Event {
 	into = slices.Grow(into, int(count))
 	session := ""
 	for i := range count {
-		size := d.uvarint("session length")
+		size := d.uvarint("session", " length")
 		switch {
 		case size > 0:
 			session = same(session, d.take(size-1, "session"))
@@ -168,7 +168,7 @@ func (d *decoder) events(into []Event) []Event {
 }
 
 func (d *decoder) bytes(what string) []byte {
-	return d.take(d.uvarint(what+" length"), what)
+	return d.take(d.uvarint(what, " length"), what)
 }
 
 func (d *decoder) take(n uint64, what string) []byte {
@@ -184,13 +184,15 @@ func (d *decoder) take(n uint64, what string) []byte {
 	return part
 }
 
-func (d *decoder) uvarint(what string) uint64 {
+// uvarint takes what and of apart, which only an error puts together: an event
+// is too short to allocate a text for it.
+func (d *decoder) uvarint(what, of string) uint64 {
 	if d.err != nil {
 		return 0
 	}
 	v, n := binary.Uvarint(d.rest)
 	if n <= 0 {
-		d.fail("%s", what)
+		d.fail("%s%s", what, of)
 		return 0
 	}
 	d.rest = d.rest[n:]
