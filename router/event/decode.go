@@ -15,12 +15,14 @@ type Decoder struct {
 	anyType bool
 	types   map[string]struct{}
 	keys    keySet
+	shape   shape
 	texts   []text
 	names   []span // members of the envelope seen so far
 	batch   Batch
 	now     time.Time // zero: the clock is not believed
 	start   int       // where the current event starts
 	sent    span      // the current event's timestamp
+	seen    uint16    // the members it has had since it left the shape, a bit each
 	refusal Refusal   // of the current event
 }
 
@@ -41,7 +43,7 @@ func NewDecoder(limits Limits) (*Decoder, error) {
 
 // Size returns the bytes of memory that the decoder keeps for the next body.
 func (d *Decoder) Size() int {
-	return cap(d.scratch) + cap(d.open) + sizeOf(d.texts) + sizeOf(d.keys.slots) + sizeOf(d.names) + sizeOf(d.batch.Events)
+	return cap(d.scratch) + cap(d.open) + sizeOf(d.texts) + sizeOf(d.keys.slots) + sizeOf(d.shape.names) + sizeOf(d.names) + sizeOf(d.batch.Events)
 }
 
 func sizeOf[T any](items []T) int {
@@ -80,6 +82,7 @@ func (d *Decoder) reset(body []byte, now time.Time) {
 	d.src, d.pos, d.now = body, 0, now
 	d.scratch = d.scratch[:0]
 	d.texts = d.texts[:0]
+	d.shape.names = d.shape.names[:0]
 	clear(d.batch.Events)
 	d.batch = Batch{Events: d.batch.Events[:0], decoder: d}
 }

@@ -30,8 +30,9 @@ const (
 // event decodes and validates the object at pos, and adds it to the batch. It
 // returns false if the object is not JSON.
 func (d *Decoder) event() bool {
-	d.start, d.sent, d.refusal = d.pos, span{}, Refusal{}
+	d.start, d.sent, d.seen, d.refusal = d.pos, span{}, 0, Refusal{}
 	d.keys.forget()
+	d.shape.begin()
 	first := len(d.texts)
 	d.batch.Events = append(d.batch.Events, Event{})
 	e := &d.batch.Events[len(d.batch.Events)-1]
@@ -66,15 +67,10 @@ func (d *Decoder) object(e *Event, owner owner, depth int, parent int32) bool {
 		return true
 	}
 	number := d.keys.object()
-	var seen uint16 // known members, a bit each
 	for {
-		key, ok := d.key(parent)
+		key, m, ok := d.key(owner, number, parent)
 		if !ok {
 			return false
-		}
-		m := memberNone
-		if key >= 0 {
-			m = d.identify(owner, number, key, &seen)
 		}
 		inner := ownerNone
 		if m == memberTarget {
@@ -99,18 +95,31 @@ func (d *Decoder) object(e *Event, owner owner, depth int, parent int32) bool {
 	}
 }
 
-// key reads a member's name and colon and returns the name's place in texts,
-// or -1 if the event is refused.
-func (d *Decoder) key(parent int32) (int32, bool) {
+// key reads a member's name and colon. It returns the name's place in texts, or
+// -1 if the event is refused, and which member the name stands for.
+func (d *Decoder) key(owner owner, object uint32, parent int32) (int32, member, bool) {
 	if d.refusal.Refused() {
-		return -1, d.skipKey()
+		return -1, memberNone, d.skipKey()
 	}
 	if d.space() != '"' {
-		return -1, false
+		return -1, memberNone, false
 	}
+	if d.shape.follows {
+		if n := d.expect(owner, object); n != nil {
+			d.texts = append(d.texts, text{span: n.name, isKey: true, known: n.member != memberNone, parent: parent})
+			return int32(len(d.texts) - 1), n.member, true
+		}
+		d.leaveShape()
+	}
+	return d.newKey(owner, object, parent)
+}
+
+// newKey is key for a name that is not the one expected.
+func (d *Decoder) newKey(owner owner, object uint32, parent int32) (int32, member, bool) {
+	start := d.pos
 	name, f, ok := d.str()
 	if !ok || d.space() != ':' {
-		return -1, false
+		return -1, memberNone, false
 	}
 	d.pos++
 	rule := f.rule()
@@ -119,29 +128,30 @@ func (d *Decoder) key(parent int32) (int32, bool) {
 	}
 	if rule != "" {
 		d.refuse(d.path(parent, "(key)"), rule)
-		return -1, true
+		return -1, memberNone, true
 	}
-	d.texts = append(d.texts, text{span: name, isKey: true, parent: parent})
-	return int32(len(d.texts) - 1), true
+	m := owner.member(d.text(name))
+	d.texts = append(d.texts, text{span: name, isKey: true, known: m != memberNone, parent: parent})
+	key := int32(len(d.texts) - 1)
+	if d.repeated(object, name, m) {
+		d.refuse(d.path(key, ""), RuleDuplicateKey)
+	} else {
+		d.learn(shapeName{
+			start: uint32(start), end: uint32(d.pos), name: name,
+			object: object - d.keys.floor, owner: owner, member: m,
+		})
+	}
+	return key, m, true
 }
 
-// identify tells which member a name stands for, and refuses the event if its
-// object has had the name before.
-func (d *Decoder) identify(owner owner, object uint32, key int32, seen *uint16) member {
-	name := &d.texts[key]
-	m := owner.member(d.text(name.span))
-	repeated := false
+// repeated reports whether the object has had the name before.
+func (d *Decoder) repeated(object uint32, name span, m member) bool {
 	if m == memberNone {
-		repeated = !d.keys.add(&d.scanner, object, name.span)
-	} else {
-		name.known = true
-		repeated = *seen&(1<<m) != 0
-		*seen |= 1 << m
+		return !d.keys.add(&d.scanner, object, name)
 	}
-	if repeated {
-		d.refuse(d.path(key, ""), RuleDuplicateKey)
-	}
-	return m
+	repeated := d.seen&(1<<m) != 0
+	d.seen |= 1 << m
+	return repeated
 }
 
 // value reads the value at pos. depth is its own if it is an object or array.

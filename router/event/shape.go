@@ -1,0 +1,69 @@
+package event
+
+// shape holds the names of an event of the body, in the order of the document.
+// The events of one body are mostly made by the same code, with the same names
+// in the same order. As long as those of the current event are the next ones of
+// the shape, byte for byte and in the same objects, nothing about them needs to
+// be found out again: neither what they stand for, nor that none comes twice.
+// At the first that is another, the event leaves the shape and goes on without
+// it, and its own names become the shape for the events that follow.
+type shape struct {
+	names   []shapeName
+	at      int  // names of the current event that were those of the shape
+	follows bool // the current event has had no other name yet
+}
+
+// shapeName is a name that was found good. It tells about every event of the
+// body whose bytes are the same.
+type shapeName struct {
+	start, end uint32 // from the quote before it to the colon, in src
+	name       span
+	object     uint32 // the object it is in, counted within its event from 0
+	owner      owner
+	member     member
+}
+
+// shapeNamesMax bounds the memory of a shape. Names that come later in an event
+// are always looked at.
+const shapeNamesMax = 256
+
+// begin has the next event follow the shape.
+func (s *shape) begin() { s.at, s.follows = 0, true }
+
+// expect returns the name at pos, whose quote has been seen, if it is the next
+// of the shape, and steps over it and its colon. Else it returns nil.
+func (d *Decoder) expect(owner owner, object uint32) *shapeName {
+	if d.shape.at >= len(d.shape.names) {
+		return nil
+	}
+	n := &d.shape.names[d.shape.at]
+	end := d.pos + int(n.end-n.start)
+	if n.owner != owner || n.object != object-d.keys.floor || end > len(d.src) || string(d.src[n.start:n.end]) != string(d.src[d.pos:end]) {
+		return nil
+	}
+	d.shape.at++
+	d.pos = end
+	return n
+}
+
+// leaveShape notes the names that the event has had so far, which are the first
+// of the shape, so that one that comes again is found.
+func (d *Decoder) leaveShape() {
+	d.shape.follows = false
+	d.shape.names = d.shape.names[:d.shape.at]
+	for i := range d.shape.names {
+		n := &d.shape.names[i]
+		if n.member == memberNone {
+			d.keys.add(&d.scanner, d.keys.floor+n.object, n.name)
+		} else {
+			d.seen |= 1 << n.member
+		}
+	}
+}
+
+// learn adds a name of an event that has left the shape.
+func (d *Decoder) learn(n shapeName) {
+	if len(d.shape.names) < shapeNamesMax {
+		d.shape.names = append(d.shape.names, n)
+	}
+}
