@@ -40,7 +40,7 @@ func (d *Decoder) event() bool {
 		return false
 	}
 	e.Raw = d.src[d.start:d.pos:d.pos]
-	if !d.refusal.Refused() {
+	if !d.refused() {
 		d.refusal = d.validate(e)
 	}
 	if e.Refusal = d.refusal; e.Refusal.Refused() {
@@ -53,10 +53,14 @@ func (d *Decoder) event() bool {
 // refuse notes the first rule that the event breaks. From then on the event is
 // only stepped over.
 func (d *Decoder) refuse(field string, rule Rule) {
-	if !d.refusal.Refused() {
+	if !d.refused() {
 		d.refusal = Refusal{Invalid, field, rule}
 	}
 }
+
+// refused reports whether the event breaks a rule. It is asked for each member,
+// where Refusal.Refused would copy the whole refusal.
+func (d *Decoder) refused() bool { return d.refusal.Reason != None }
 
 // object reads the object at pos, which stands at the given depth under the
 // key parent.
@@ -80,7 +84,7 @@ func (d *Decoder) object(e *Event, owner owner, depth int, parent int32) bool {
 		if !ok {
 			return false
 		}
-		if m != memberNone && v.kind != kindNull && !d.refusal.Refused() {
+		if m != memberNone && v.kind != kindNull && !d.refused() {
 			d.assign(e, m, v)
 		}
 		switch d.space() {
@@ -98,7 +102,7 @@ func (d *Decoder) object(e *Event, owner owner, depth int, parent int32) bool {
 // key reads a member's name and colon. It returns the name's place in texts, or
 // -1 if the event is refused, and which member the name stands for.
 func (d *Decoder) key(owner owner, object uint32, parent int32) (int32, member, bool) {
-	if d.refusal.Refused() {
+	if d.refused() {
 		return -1, memberNone, d.skipKey()
 	}
 	if d.space() != '"' {
@@ -159,7 +163,7 @@ func (d *Decoder) value(e *Event, owner owner, depth int, key int32) (value, boo
 	if d.pos-d.start > d.limits.EventBytes {
 		d.refuse("", RuleEventBytes)
 	}
-	if d.refusal.Refused() {
+	if d.refused() {
 		return value{}, d.skip()
 	}
 	switch d.space() {

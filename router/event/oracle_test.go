@@ -307,7 +307,7 @@ func TestPlain(t *testing.T) {
 		for want < len(b) && b[want] >= 0x20 && b[want] < 0x7f && b[want] != '"' && b[want] != '\\' {
 			want++
 		}
-		if got := plain(b); got != want {
+		if got := plain(b, 0); got != want {
 			t.Fatalf("%q: %d, want %d", b, got, want)
 		}
 	})

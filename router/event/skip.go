@@ -87,7 +87,7 @@ func (s *scanner) skipKey() bool {
 func (s *scanner) skipString() bool {
 	s.pos++
 	for {
-		s.pos += plain(s.src[s.pos:])
+		s.pos = plain(s.src, s.pos)
 		if s.pos >= len(s.src) {
 			return false
 		}

@@ -11,42 +11,40 @@ const (
 	highs = 0x8080808080808080
 )
 
-// plain returns how many bytes from the start of b are printable ASCII without
-// quotes and backslashes, eight at a time.
-func plain(b []byte) int {
-	n := 0
-	for len(b)-n >= 8 {
-		w := binary.LittleEndian.Uint64(b[n:])
-		quote := w ^ ('"' * ones)
-		slash := w ^ ('\\' * ones)
-		del := w ^ (0x7f * ones)
-		// A byte's high bit is set where it is below 0x20, equal to one of the
-		// three, or not ASCII. Borrows can only set bits above a true hit, so
-		// the lowest hit is exact.
-		hit := (w - 0x20*ones) | (quote - ones) | (slash - ones) | (del - ones) | w
-		hit &= highs
-		if hit != 0 {
-			at := bits.TrailingZeros64(hit) / 8
-			return n + at
+// special has the high bit of a byte set where w, eight bytes of text, has one
+// that is not printable ASCII, or a quote or a backslash. Borrows can only set
+// bits above a true hit, so the lowest is exact.
+func special(w uint64) uint64 {
+	quote := w ^ ('"' * ones)
+	slash := w ^ ('\\' * ones)
+	del := w ^ (0x7f * ones)
+	return ((w - 0x20*ones) | (quote - ones) | (slash - ones) | (del - ones) | w) & highs
+}
+
+// plain returns the first place from i on where b has a byte that is special,
+// or its length.
+func plain(b []byte, i int) int {
+	for len(b)-i >= 8 {
+		if hit := special(binary.LittleEndian.Uint64(b[i:])); hit != 0 {
+			return i + bits.TrailingZeros64(hit)/8
 		}
-		n += 8
+		i += 8
 	}
-	for n < len(b) && b[n] >= 0x20 && b[n] < 0x7f && b[n] != '"' && b[n] != '\\' {
-		n++
+	for i < len(b) && b[i] >= 0x20 && b[i] < 0x7f && b[i] != '"' && b[i] != '\\' {
+		i++
 	}
-	return n
+	return i
 }
 
 // str reads a string whose opening quote is at pos and decodes it.
 func (s *scanner) str() (span, flags, bool) {
-	s.pos++
-	start := s.pos
-	s.pos += plain(s.src[s.pos:])
-	if s.pos < len(s.src) && s.src[s.pos] == '"' {
-		t := span{start: uint32(start), end: uint32(s.pos)}
-		s.pos++
-		return t, 0, true
+	start := s.pos + 1
+	end := plain(s.src, start)
+	if end < len(s.src) && s.src[end] == '"' {
+		s.pos = end + 1
+		return span{start: uint32(start), end: uint32(end)}, 0, true
 	}
+	s.pos = end
 	return s.strSlow(start)
 }
 
@@ -82,7 +80,7 @@ func (s *scanner) strSlow(start int) (span, flags, bool) {
 			f |= flagControl
 			s.pos++
 		case c < utf8.RuneSelf:
-			s.pos += plain(s.src[s.pos:])
+			s.pos = plain(s.src, s.pos)
 		default:
 			r, size := utf8.DecodeRune(s.src[s.pos:])
 			if r == utf8.RuneError && size == 1 {
