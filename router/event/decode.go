@@ -19,6 +19,7 @@ type Decoder struct {
 	texts   []text
 	names   []span // members of the envelope seen so far
 	batch   Batch
+	minute  minute
 	now     time.Time // zero: the clock is not believed
 	start   int       // where the current event starts
 	sent    span      // the current event's timestamp

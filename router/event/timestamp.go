@@ -2,39 +2,70 @@ package event
 
 import "time"
 
+// minuteLayout is how a timestamp starts, up to its seconds.
+const minuteLayout = "0000-00-00T00:00:"
+
 // ParseTimestamp reads a time in RFC 3339, such as 2026-11-23T10:00:00.123Z.
 // It takes what time.Parse with time.RFC3339 takes, in its canonical form only:
 // capital T and Z, two digits each, a point before at most nine decimals.
 func ParseTimestamp(b []byte) (time.Time, bool) {
-	const layout = "0000-00-00T00:00:00"
-	if len(b) < len(layout)+1 {
+	var m minute
+	return m.parse(b)
+}
+
+// minute is the last minute that a timestamp was in. Most of the next are in the
+// same one, and the calendar is what costs most of reading a time.
+type minute struct {
+	text  [len(minuteLayout)]byte
+	start time.Time // what text says, before the offset is taken off
+}
+
+// parse is ParseTimestamp.
+func (m *minute) parse(b []byte) (time.Time, bool) {
+	if len(b) < len(minuteLayout)+3 {
 		return time.Time{}, false
 	}
-	for i := range len(layout) {
-		if c := b[i]; layout[i] == '0' && (c < '0' || c > '9') || layout[i] != '0' && c != layout[i] {
+	head, rest := b[:len(minuteLayout)], b[len(minuteLayout):]
+	if string(head) != string(m.text[:]) {
+		start, ok := parseMinute(head)
+		if !ok {
+			return time.Time{}, false
+		}
+		m.start = start
+		copy(m.text[:], head)
+	}
+	if rest[0] < '0' || rest[0] > '5' || rest[1] < '0' || rest[1] > '9' {
+		return time.Time{}, false
+	}
+	nanos, zone, ok := parseFraction(rest[2:])
+	if !ok {
+		return time.Time{}, false
+	}
+	offset, ok := parseOffset(zone)
+	if !ok {
+		return time.Time{}, false
+	}
+	return m.start.Add(time.Duration(two(rest))*time.Second + time.Duration(nanos) - offset), true
+}
+
+// parseMinute reads what is laid out as minuteLayout.
+func parseMinute(b []byte) (time.Time, bool) {
+	for i := range len(minuteLayout) {
+		if c := b[i]; minuteLayout[i] == '0' && (c < '0' || c > '9') || minuteLayout[i] != '0' && c != minuteLayout[i] {
 			return time.Time{}, false
 		}
 	}
-	two := func(i int) int { return int(b[i]-'0')*10 + int(b[i+1]-'0') }
-	year, month, day := two(0)*100+two(2), time.Month(two(5)), two(8)
-	hour, minute, second := two(11), two(14), two(17)
-	if month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59 {
+	year, month, day := two(b)*100+two(b[2:]), time.Month(two(b[5:])), two(b[8:])
+	hour, minute := two(b[11:]), two(b[14:])
+	if month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 {
 		return time.Time{}, false
 	}
-	nanos, rest, ok := parseFraction(b[len(layout):])
-	if !ok {
-		return time.Time{}, false
-	}
-	offset, ok := parseOffset(rest)
-	if !ok {
-		return time.Time{}, false
-	}
-	t := time.Date(year, month, day, hour, minute, second, nanos, time.UTC)
-	if t.Day() != day { // the 31st of a month of 30 days
-		return time.Time{}, false
-	}
-	return t.Add(-offset), true
+	t := time.Date(year, month, day, hour, minute, 0, 0, time.UTC)
+	return t, t.Day() == day // else it is the 31st of a month of 30 days
 }
+
+// two reads the two digits that b starts with.
+func two(b []byte) int { return int(b[0]-'0')*10 + int(b[1]-'0') }
 
 // parseFraction reads the decimals of a second, if there are any.
 func parseFraction(b []byte) (nanos int, rest []byte, ok bool) {
@@ -62,7 +93,7 @@ func parseOffset(b []byte) (time.Duration, bool) {
 			return 0, false
 		}
 	}
-	hours, minutes := int(b[1]-'0')*10+int(b[2]-'0'), int(b[4]-'0')*10+int(b[5]-'0')
+	hours, minutes := two(b[1:]), two(b[4:])
 	if hours > 23 || minutes > 59 {
 		return 0, false
 	}

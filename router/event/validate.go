@@ -127,7 +127,7 @@ func (d *Decoder) validate(e *Event) Refusal {
 		return refuse("eventType", RuleEventType)
 	}
 	var ok bool
-	if e.Timestamp, ok = ParseTimestamp(d.text(d.sent)); !ok {
+	if e.Timestamp, ok = d.minute.parse(d.text(d.sent)); !ok {
 		return refuse("timestamp", RuleTimestamp)
 	}
 	if d.now.IsZero() {
