@@ -17,7 +17,7 @@ func ParseTimestamp(b []byte) (time.Time, bool) {
 // same one, and the calendar is what costs most of reading a time.
 type minute struct {
 	text  [len(minuteLayout)]byte
-	start time.Time // what text says, before the offset is taken off
+	start time.Time // what text says, before the offset is taken off; zero: not known
 }
 
 // parse is ParseTimestamp.
@@ -26,7 +26,7 @@ func (m *minute) parse(b []byte) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	head, rest := b[:len(minuteLayout)], b[len(minuteLayout):]
-	if string(head) != string(m.text[:]) {
+	if m.start.IsZero() || string(head) != string(m.text[:]) {
 		start, ok := parseMinute(head)
 		if !ok {
 			return time.Time{}, false
