@@ -320,12 +320,13 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"events":[`+goodEvent+`,{"a":[1,2,{"b":"\ud83d"}]}],"api_key":"k"}`), byte(Envelope))
 	f.Add([]byte(goodEvent+"\n\nx\n"+goodEvent), byte(Lines))
 	f.Add([]byte(" "+goodEvent), byte(Single))
-	d, err := NewDecoder(Limits{})
-	if err != nil {
-		f.Fatal(err)
-	}
+	f.Add([]byte(goodEvent+"\n"+goodEvent+"\n"+shapedEvent().String()+"\n"+shapedEvent().String()), byte(Lines))
+	d, alone := newDecoder(f, Limits{}), newDecoder(f, Limits{})
 	f.Fuzz(func(t *testing.T, body []byte, format byte) {
 		if err := checkBody(d, body, Format(format%3)); err != nil {
+			t.Fatalf("%q: %v", body, err)
+		}
+		if err := checkAlone(d, alone, body, Format(format%3)); err != nil {
 			t.Fatalf("%q: %v", body, err)
 		}
 	})
