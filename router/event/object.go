@@ -51,8 +51,9 @@ func (d *Decoder) event() bool {
 }
 
 // refuse notes the first rule that the event breaks. From then on the event is
-// only stepped over.
+// only stepped over, and its names are those of no shape.
 func (d *Decoder) refuse(field string, rule Rule) {
+	d.shape.follows = false
 	if !d.refused() {
 		d.refusal = Refusal{Invalid, field, rule}
 	}
@@ -102,24 +103,31 @@ func (d *Decoder) object(e *Event, owner owner, depth int, parent int32) bool {
 // key reads a member's name and colon. It returns the name's place in texts, or
 // -1 if the event is refused, and which member the name stands for.
 func (d *Decoder) key(owner owner, object uint32, parent int32) (int32, member, bool) {
+	if !d.shape.follows {
+		return d.newKey(owner, object, parent)
+	}
+	d.space()
+	if s := &d.shape; s.at < len(s.names) {
+		n := &s.names[s.at]
+		if n.owner == owner && n.object == object-d.keys.floor && d.reads(n) {
+			s.at++
+			d.pos += int(n.end - n.start)
+			d.texts = append(d.texts, text{span: n.name, isKey: true, known: n.member != memberNone, parent: parent})
+			return int32(len(d.texts) - 1), n.member, true
+		}
+	}
+	d.leaveShape()
+	return d.newKey(owner, object, parent)
+}
+
+// newKey is key for a name about which nothing is known.
+func (d *Decoder) newKey(owner owner, object uint32, parent int32) (int32, member, bool) {
 	if d.refused() {
 		return -1, memberNone, d.skipKey()
 	}
 	if d.space() != '"' {
 		return -1, memberNone, false
 	}
-	if d.shape.follows {
-		if n := d.expect(owner, object); n != nil {
-			d.texts = append(d.texts, text{span: n.name, isKey: true, known: n.member != memberNone, parent: parent})
-			return int32(len(d.texts) - 1), n.member, true
-		}
-		d.leaveShape()
-	}
-	return d.newKey(owner, object, parent)
-}
-
-// newKey is key for a name that is not the one expected.
-func (d *Decoder) newKey(owner owner, object uint32, parent int32) (int32, member, bool) {
 	start := d.pos
 	name, f, ok := d.str()
 	if !ok || d.space() != ':' {

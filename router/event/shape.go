@@ -30,20 +30,10 @@ const shapeNamesMax = 256
 // begin has the next event follow the shape.
 func (s *shape) begin() { s.at, s.follows = 0, true }
 
-// expect returns the name at pos, whose quote has been seen, if it is the next
-// of the shape, and steps over it and its colon. Else it returns nil.
-func (d *Decoder) expect(owner owner, object uint32) *shapeName {
-	if d.shape.at >= len(d.shape.names) {
-		return nil
-	}
-	n := &d.shape.names[d.shape.at]
+// reads reports whether the bytes at pos are those of n, colon included.
+func (d *Decoder) reads(n *shapeName) bool {
 	end := d.pos + int(n.end-n.start)
-	if n.owner != owner || n.object != object-d.keys.floor || end > len(d.src) || string(d.src[n.start:n.end]) != string(d.src[d.pos:end]) {
-		return nil
-	}
-	d.shape.at++
-	d.pos = end
-	return n
+	return end <= len(d.src) && string(d.src[n.start:n.end]) == string(d.src[d.pos:end])
 }
 
 // leaveShape notes the names that the event has had so far, which are the first
