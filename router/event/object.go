@@ -51,7 +51,7 @@ func (d *Decoder) event() bool {
 }
 
 // refuse notes the first rule that the event breaks. From then on the event is
-// only stepped over, and its names are those of no shape.
+// only stepped over, and the shape is left to those that come after it.
 func (d *Decoder) refuse(field string, rule Rule) {
 	d.shape.follows = false
 	if !d.refused() {

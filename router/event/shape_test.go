@@ -161,7 +161,7 @@ func TestShapeIsFollowed(t *testing.T) {
 		with(t, `"note"`, `"n\u006fte"`) + "\n" + with(t, `"note"`, `"n\u006fte"`),
 		with(t, `"clientX":10`, `"clientX":"10"`) + "\n" + with(t, `"hi"`, `["h","i"]`), // values are of no matter
 		strings.ReplaceAll(goodEvent, ":", ": ") + "\n" + strings.ReplaceAll(goodEvent, ":", ": ") + "\n",
-		goodEvent + "\n" + with(t, `"hi"`, `"\u0000"`) + "\nx\n" + goodEvent,
+		goodEvent + "\n" + strings.ReplaceAll(with(t, `"/cart"`, `"\u0000"`), "note", "other") + "\nx\n" + goodEvent, // refused before it differs
 	} {
 		d.Decode([]byte(body), Lines, testNow)
 		if s := &d.shape; !s.follows || s.at != len(s.names) || s.at == 0 {
