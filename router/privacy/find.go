@@ -55,7 +55,7 @@ func (f *finder) detect(text []byte, s signs) (found Set) {
 	if f.isKey {
 		f.steps += len(text)
 	}
-	if f.isKey && f.denied.has(text) || s.has(signQuery) && f.hasDeniedParameter(text) {
+	if f.isKey && f.denied.has(text) || s.has(signQuery) && s.has(signValue) && f.hasDeniedParameter(text) {
 		found = found.With(DeniedKey)
 	}
 	if s.has(signAt) && f.hasEmail(text) {
@@ -89,16 +89,29 @@ func isUUID(text []byte) bool {
 	if len(text) != 36 || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-' {
 		return false
 	}
-	hyphens := 0
+	total := 0
 	for _, c := range text {
-		if c == '-' {
-			hyphens++
-		} else if !isDigit(c) && (c|0x20 < 'a' || c|0x20 > 'f') {
-			return false
+		total += int(inUUID[c])
+	}
+	return total == hyphensOfUUID
+}
+
+const hyphensOfUUID = 4
+
+// inUUID counts hyphens. A byte that stands in no UUID counts for more than all
+// of them, so that the loop over a text needs no branches: in random digits the
+// processor cannot foresee them.
+var inUUID = func() (c [256]uint8) {
+	for b := range 256 {
+		switch {
+		case b == '-':
+			c[b] = 1
+		case hexDigit(byte(b)) < 0:
+			c[b] = hyphensOfUUID + 1
 		}
 	}
-	return hyphens == 4
-}
+	return c
+}()
 
 // signs are properties of a text that detectors need: without them they need
 // not look.
@@ -114,8 +127,9 @@ func (s signs) has(sign uint64) bool { return s.bits&sign != 0 }
 // signs at the top.
 const (
 	classDigit   = 1
-	classLetter  = 1 << 28
-	classCount   = 1<<28 - 1
+	classLetter  = 1 << 27
+	classCount   = 1<<27 - 1
+	signValue    = 1 << 55 // = or ], at which a parameter's name ends
 	signDisguise = 1 << 56 // what decode may change
 	signQuery    = 1 << 57 // ? or #
 	signGap      = 1 << 58 // a space, tab or colon
@@ -140,11 +154,11 @@ var classes = func() (c [256]uint64) {
 	c['@'], c['-'], c['.'] = signAt, signHyphen, signPoint
 	c[' '], c['\t'], c[':'] = signGap|signSpace, signGap, signGap
 	c['%'], c['\\'], c['+'] = signDisguise, signDisguise, signDisguise|signPlus
-	c['?'], c['#'] = signQuery, signQuery
+	c['?'], c['#'], c['='], c[']'] = signQuery, signQuery, signValue, signValue
 	return c
 }()
 
-// look classifies a text of less than 256 MiB.
+// look classifies a text of less than 128 MiB.
 func (f *finder) look(text []byte) signs {
 	f.steps += len(text)
 	var total, seen uint64
@@ -153,7 +167,7 @@ func (f *finder) look(text []byte) signs {
 		total += class // signs run over at the top, and are not read from here
 		seen |= class
 	}
-	return signs{digits: int(total & classCount), letters: int(total >> 28 & classCount), bits: seen}
+	return signs{digits: int(total & classCount), letters: int(total >> 27 & classCount), bits: seen}
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }

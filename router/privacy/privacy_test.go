@@ -1,6 +1,7 @@
 package privacy
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -126,6 +127,18 @@ func TestDeniedKeys(t *testing.T) {
 	}
 }
 
+// The name of a parameter in brackets may end without a value after it.
+func TestDeniedParameters(t *testing.T) {
+	for text, want := range map[string]bool{
+		"?email=": true, "#email=": true, "?a&email=": true, "?user[email]=": true, "?user[email][0]": true, "#user[email][": true,
+		"?email": false, "?email&a": false, "?user[email]": false, "email=": false, "#main > div.email": false, "#email]": false,
+	} {
+		if got := find(t, []byte(text)).Has(DeniedKey); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
 func TestActions(t *testing.T) {
 	c, err := New(Options{
 		Rules:    Rules{Phone: Report},
@@ -195,4 +208,19 @@ func TestUUIDsHoldNothing(t *testing.T) {
 			t.Fatalf("something is found in %s", text)
 		}
 	})
+}
+
+// A text that is a UUID but for one byte is none.
+func TestUUIDsFromTheirDefinition(t *testing.T) {
+	uuid := regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+	const good = "12345678-9abc-Def0-8123-456789abcdEF"
+	for at := range len(good) {
+		for b := range 256 {
+			text := []byte(good)
+			text[at] = byte(b)
+			if got, want := isUUID(text), uuid.Match(text); got != want {
+				t.Errorf("%q: %v, want %v", text, got, want)
+			}
+		}
+	}
 }
