@@ -15,6 +15,7 @@
 package event
 
 import (
+	"bytes"
 	"strconv"
 	"time"
 )
@@ -78,13 +79,28 @@ type text struct {
 // in all events, the names that this package knows, and the timestamp, which
 // is a time and nothing else. Numbers are not visited.
 func (b *Batch) Texts(e *Event, visit func(Text) bool) {
+	b.TextsUnlike(&Event{}, e, visit)
+}
+
+// TextsUnlike is Texts without the keys and strings that have their like at the
+// same place of another event of the batch, counted from the event's first: one
+// that Texts visits there, of the same kind, and equal byte for byte.
+func (b *Batch) TextsUnlike(other, e *Event, visit func(Text) bool) {
 	d := b.decoder
+	theirs := d.texts[other.texts[0]:other.texts[1]]
 	for i := e.texts[0]; i < e.texts[1]; i++ {
 		t := &d.texts[i]
 		if t.known {
 			continue
 		}
-		if !visit(Text{Value: d.text(t.span), IsKey: t.isKey, index: i}) {
+		value := d.text(t.span)
+		if n := int(i - e.texts[0]); n < len(theirs) {
+			o := &theirs[n]
+			if !o.known && o.isKey == t.isKey && bytes.Equal(d.text(o.span), value) {
+				continue
+			}
+		}
+		if !visit(Text{Value: value, IsKey: t.isKey, index: i}) {
 			return
 		}
 	}
