@@ -3,11 +3,10 @@ package clickhouse
 import (
 	"encoding/binary"
 	"fmt"
-	"hash"
 	"hash/crc32"
 	"slices"
-	"strings"
 	"time"
+	"unsafe"
 
 	"forebay/shipper"
 	"forebay/shipper/columns"
@@ -50,18 +49,18 @@ func (b *block) all() []int {
 // texts is a column of texts, one after the other: without a pointer for each,
 // which the garbage collector would have to follow.
 type texts struct {
-	joined strings.Builder
+	joined []byte
 	ends   []uint32 // where each text ends in joined
 }
 
 func (t *texts) add(s string) {
-	t.joined.WriteString(s)
-	t.ends = append(t.ends, uint32(t.joined.Len()))
+	t.joined = append(t.joined, s...)
+	t.ends = append(t.ends, uint32(len(t.joined)))
 }
 
 // pick returns the texts of the rows in into, which it overwrites.
 func (t *texts) pick(rows []int, into []string) []string {
-	into, joined := into[:0], t.joined.String()
+	into, joined := into[:0], unsafe.String(unsafe.SliceData(t.joined), len(t.joined))
 	for _, row := range rows {
 		begin := uint32(0)
 		if row > 0 {
@@ -79,10 +78,11 @@ var textFields = [...]string{
 	"metadata", "environment", "idempotency_key", "sdk_version", "app_id", "extra",
 }
 
-func textsOf(r *columns.Row) [len(textFields)]string {
-	return [...]string{
-		r.ProjectID, r.SessionID, r.EventType, r.Route, r.TargetType, r.TargetID, r.TargetSelector, r.TargetTag,
-		r.Metadata, r.Environment, r.IdempotencyKey, r.SDKVersion, r.AppID, r.Extra,
+// textsOf is where a row has them: the columns take them from there, without a copy of the whole.
+func textsOf(r *columns.Row) [len(textFields)]*string {
+	return [...]*string{
+		&r.ProjectID, &r.SessionID, &r.EventType, &r.Route, &r.TargetType, &r.TargetID, &r.TargetSelector, &r.TargetTag,
+		&r.Metadata, &r.Environment, &r.IdempotencyKey, &r.SDKVersion, &r.AppID, &r.Extra,
 	}
 }
 
@@ -130,49 +130,67 @@ func prepare(piece shipper.Batch, nodeID string, like *block) *block {
 	for i := range b.texts {
 		b.texts[i].ends = make([]uint32, 0, n)
 		if like != nil && like.rows() > 0 {
-			each := float64(like.texts[i].joined.Len()) / float64(like.rows())
-			b.texts[i].joined.Grow(int(1.02 * each * float64(n)))
+			each := float64(len(like.texts[i].joined)) / float64(like.rows())
+			b.texts[i].joined = make([]byte, 0, int(1.02*each*float64(n)))
 		}
 	}
 	if n > 0 {
 		b.logID = piece.Events[0].LogID.String()
 	}
-	sum := checksum{hash: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
-	for at, e := range piece.Events {
+	var sum checksum
+	var decoder columns.Decoder
+	var row columns.Row
+	rowTexts := textsOf(&row)
+	for at := range piece.Events {
+		e := piece.Events[at]
 		piece.Events[at] = shipper.Event{} // so that the log's blocks can go one by one
-		sum.add(e)
-		row, err := columns.View(e, nodeID) // add copies its texts
-		if err != nil {
+		sum.add(&e)
+		if err := decoder.View(&row, &e, nodeID); err != nil {
 			b.unreadable = append(b.unreadable, shipper.NewDeadLetter(e, err.Error(), 0))
 			continue
 		}
 		b.seqs = append(b.seqs, e.Seq)
 		b.received = append(b.received, row.ReceivedAt.UnixMilli())
 		b.timestamps = append(b.timestamps, row.Timestamp.UnixMilli())
-		for i, s := range textsOf(&row) {
-			b.texts[i].add(s)
+		for i, s := range &rowTexts { // add copies them out of the event
+			b.texts[i].add(*s)
 		}
 	}
-	b.crc = sum.hash.Sum32()
+	b.crc = sum.finish()
 	return b
 }
 
 // checksum goes over events with all that their rows are made of.
 type checksum struct {
-	hash  hash.Hash32
-	frame []byte
+	sum     uint32
+	pending []byte // what it has not gone over yet
 }
 
-func (c *checksum) add(e shipper.Event) {
-	c.frame = binary.BigEndian.AppendUint64(c.frame[:0], e.Seq)
-	c.frame = binary.BigEndian.AppendUint64(c.frame, uint64(e.ReceivedAt.UnixMilli()))
-	for _, s := range [...]string{e.Project, e.Session, e.SDKVersion, e.AppID} {
-		c.frame = binary.AppendUvarint(c.frame, uint64(len(s)))
-		c.frame = append(c.frame, s...)
+// checksumBytes is about how much it goes over at once: the processor then
+// takes three stretches side by side, which it does not in a single event.
+const checksumBytes = 16 << 10
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func (c *checksum) add(e *shipper.Event) {
+	p := binary.BigEndian.AppendUint64(c.pending, e.Seq)
+	p = binary.BigEndian.AppendUint64(p, uint64(e.ReceivedAt.UnixMilli()))
+	for _, s := range [...]*string{&e.Project, &e.Session, &e.SDKVersion, &e.AppID} {
+		p = binary.AppendUvarint(p, uint64(len(*s)))
+		p = append(p, *s...)
 	}
-	c.frame = binary.AppendUvarint(c.frame, uint64(len(e.Raw)))
-	_, _ = c.hash.Write(c.frame) // a hash never fails
-	_, _ = c.hash.Write(e.Raw)
+	p = binary.AppendUvarint(p, uint64(len(e.Raw)))
+	c.pending = append(p, e.Raw...)
+	if len(c.pending) >= checksumBytes {
+		c.finish()
+	}
+}
+
+// finish is the checksum of all that was added.
+func (c *checksum) finish() uint32 {
+	c.sum = crc32.Update(c.sum, castagnoli, c.pending)
+	c.pending = c.pending[:0]
+	return c.sum
 }
 
 // values are those of the column for the rows selected, in the form that

@@ -61,22 +61,22 @@ const ExtraName = "extra"
 // not a JSON object, is not UTF-8, or has no timestamp in RFC 3339. Values that no column is made of
 // are passed on and not checked again. The row shares no memory with e.Raw.
 func Decode(e shipper.Event, nodeID string) (Row, error) {
-	return decode(e, nodeID, string(e.Raw))
+	var d Decoder
+	var row Row
+	err := d.decode(&row, &e, nodeID, string(e.Raw))
+	return row, named(err, &e)
 }
 
-// View is Decode without a copy: the row's texts share the memory of e.Raw, which must not be written to
-// as long as they are in use.
-func View(e shipper.Event, nodeID string) (Row, error) {
-	return decode(e, nodeID, unsafe.String(unsafe.SliceData(e.Raw), len(e.Raw)))
+// View puts into row what Decode returns, without a copy: the row's texts share the memory of e.Raw, which
+// must not be written to as long as they are in use. After an error the row is what it was.
+func (d *Decoder) View(row *Row, e *shipper.Event, nodeID string) error {
+	err := d.decode(row, e, nodeID, unsafe.String(unsafe.SliceData(e.Raw), len(e.Raw)))
+	return named(err, e)
 }
 
-func decode(e shipper.Event, nodeID, raw string) (Row, error) {
-	row := Row{
-		ProjectID: e.Project, SessionID: e.Session, ReceivedAt: e.ReceivedAt, Metadata: "{}",
-		SDKVersion: e.SDKVersion, AppID: e.AppID, NodeID: nodeID, LogID: e.LogID, Seq: e.Seq,
+func named(err error, e *shipper.Event) error {
+	if err == nil {
+		return nil
 	}
-	if err := row.decode(raw); err != nil {
-		return Row{}, fmt.Errorf("event %d: %w", e.Seq, err)
-	}
-	return row, nil
+	return fmt.Errorf("event %d: %w", e.Seq, err)
 }

@@ -90,8 +90,9 @@ func TestViewIsDecode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	viewed, err := columns.View(e, "n")
-	if err != nil || viewed != copied {
+	var d columns.Decoder
+	var viewed columns.Row
+	if err := d.View(&viewed, &e, "n"); err != nil || viewed != copied {
 		t.Fatalf("view %+v (%v), decoded %+v", viewed, err, copied)
 	}
 	copy(e.Raw[bytes.Index(e.Raw, []byte("/cart")):], "/CART")
@@ -294,8 +295,10 @@ func BenchmarkView(b *testing.B) {
 	e := event(sample)
 	b.SetBytes(int64(len(e.Raw)))
 	b.ReportAllocs()
+	var d columns.Decoder
+	var row columns.Row
 	for b.Loop() {
-		if _, err := columns.View(e, "edge-1"); err != nil {
+		if err := d.View(&row, &e, "edge-1"); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 	"unicode/utf8"
+
+	"forebay/shipper"
 )
 
 var (
@@ -12,104 +14,93 @@ var (
 	errNoTimestamp = errors.New("has no timestamp")
 )
 
-// decode fills in what comes from the event itself.
-func (r *Row) decode(raw string) error {
+// Decoder makes rows of one event after the other. What it has learnt of the last events makes it faster
+// on events like them, and never changes a row; it keeps nothing of their memory. The zero value is ready.
+type Decoder struct {
+	order order
+	clock clock
+}
+
+// values are what an event has under the known names: texts without their escapes, and the metadata as sent.
+type values [fieldCount]string
+
+// decode makes the row of e, whose Raw is raw.
+func (d *Decoder) decode(row *Row, e *shipper.Event, nodeID, raw string) error {
 	if !utf8.ValidString(raw) {
 		return errNotUTF8
 	}
 	var extra, targetExtra object
-	timestamp := ""
+	values := values{metadata: "{}"}
 	s := scanner{text: raw}
-	err := s.object(func(name token) error {
-		field := name.unescaped()
-		if field == "target" && s.peek() == '{' {
-			return r.target(&s, &targetExtra)
-		}
-		value, err := s.value()
-		if err != nil {
-			return err
-		}
-		var column *string
-		switch field {
-		case "sessionId": // the record has it already
-			if kind := value.kind(); kind == '"' || kind == 'n' {
-				return nil
-			}
-		case "eventType":
-			column = &r.EventType
-		case "timestamp":
-			column = &timestamp
-		case "route":
-			column = &r.Route
-		case "environment":
-			column = &r.Environment
-		case "idempotencyKey":
-			column = &r.IdempotencyKey
-		case "metadata":
-			if value.kind() != 'n' {
-				r.Metadata = value.raw
-			}
-			return nil
-		case "target":
-			if value.kind() == 'n' {
-				return nil
-			}
-		}
-		store(column, name, value, &extra)
-		return nil
-	})
+	err := d.object(&s, unknown, &values, &extra, &targetExtra)
 	if err == nil {
 		err = s.end()
 	}
 	if err != nil {
 		return err
 	}
-	if targetExtra != nil {
-		extra.add(`"target"`, targetExtra.close())
-	}
-	r.Extra = extra.close()
-	if timestamp == "" {
+	if values[timestamp] == "" {
 		return errNoTimestamp
 	}
-	at, err := time.Parse(time.RFC3339, timestamp)
+	at, err := d.clock.read(values[timestamp])
 	if err != nil {
 		return fmt.Errorf("timestamp: %w", err)
 	}
-	r.Timestamp = time.UnixMilli(at.UnixMilli()).UTC()
+	if targetExtra != nil {
+		extra.add(`"target"`, targetExtra.close())
+	}
+	*row = Row{
+		ProjectID: e.Project, SessionID: e.Session, EventType: values[eventType],
+		Timestamp: time.UnixMilli(at).UTC(), ReceivedAt: e.ReceivedAt, Route: values[route],
+		TargetType: values[targetType], TargetID: values[targetID],
+		TargetSelector: values[targetSelector], TargetTag: values[targetTag],
+		Metadata: values[metadata], Environment: values[environment], IdempotencyKey: values[idempotencyKey],
+		SDKVersion: e.SDKVersion, AppID: e.AppID, NodeID: nodeID, LogID: e.LogID, Seq: e.Seq,
+		Extra: extra.close(),
+	}
 	return nil
 }
 
-func (r *Row) target(s *scanner, extra *object) error {
-	return s.object(func(name token) error {
+// object reads the object that begins here: an event if last is unknown, its target if last is inTarget.
+// A name that comes again replaces the text that it gave before.
+func (d *Decoder) object(s *scanner, last field, values *values, extra, targetExtra *object) error {
+	more, err := s.open()
+	for ; more && err == nil; more, err = s.next() {
+		if text, found, ok := d.order.text(s, last); ok {
+			values[found], last = text, found
+			continue
+		}
+		name, found, err := d.order.name(s, last)
+		if err != nil {
+			return err
+		}
+		if found == target && s.peek() == '{' {
+			if err := d.object(s, inTarget, values, targetExtra, nil); err != nil {
+				return err
+			}
+			last = target
+			continue
+		}
 		value, err := s.value()
 		if err != nil {
 			return err
 		}
-		var column *string
-		switch name.unescaped() {
-		case "type":
-			column = &r.TargetType
-		case "id":
-			column = &r.TargetID
-		case "selector":
-			column = &r.TargetSelector
-		case "tagName":
-			column = &r.TargetTag
+		if found == unknown {
+			extra.add(name, value.raw)
+			continue
 		}
-		store(column, name, value, extra)
-		return nil
-	})
-}
-
-// store puts a text into its column and anything else into extra.
-func store(column *string, name, value token, extra *object) {
-	switch {
-	case column != nil && value.kind() == '"':
-		*column = value.unescaped()
-	case column != nil && value.kind() == 'n':
-	default:
-		extra.add(name.raw, value.raw)
+		switch kind := value.kind(); {
+		case kind == 'n': // null is no value
+		case found == metadata:
+			values[metadata] = value.raw
+		case kind == '"' && found != target:
+			values[found] = value.unescaped()
+		default:
+			extra.add(name, value.raw)
+		}
+		last = found
 	}
+	return err
 }
 
 // object builds a JSON object of names and values as they were sent.

@@ -42,41 +42,46 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// object calls field with the name of each field of the object that begins here. Field takes the value.
-func (s *scanner) object(field func(name token) error) error {
+// open takes the brace of an object that begins here, and says whether a field follows.
+func (s *scanner) open() (more bool, err error) {
 	if s.peek() != '{' {
-		return s.fail("an object")
+		return false, s.fail("an object")
 	}
 	s.at++
 	if s.peek() == '}' {
 		s.at++
-		return nil
+		return false, nil
 	}
-	for {
-		if s.peek() != '"' {
-			return s.fail("a field's name")
-		}
-		name, err := s.value()
-		if err != nil {
-			return err
-		}
-		if s.peek() != ':' {
-			return s.fail("a colon")
-		}
+	return true, nil
+}
+
+// name takes a field's name and the colon after it.
+func (s *scanner) name() (token, error) {
+	if s.peek() != '"' {
+		return token{}, s.fail("a field's name")
+	}
+	name, err := s.value()
+	if err != nil {
+		return token{}, err
+	}
+	if s.peek() != ':' {
+		return token{}, s.fail("a colon")
+	}
+	s.at++
+	return name, nil
+}
+
+// next takes what stands after a field's value, and says whether another field follows.
+func (s *scanner) next() (more bool, err error) {
+	switch s.peek() {
+	case ',':
 		s.at++
-		if err := field(name); err != nil {
-			return err
-		}
-		switch s.peek() {
-		case ',':
-			s.at++
-		case '}':
-			s.at++
-			return nil
-		default:
-			return s.fail("a comma or a closing brace")
-		}
+		return true, nil
+	case '}':
+		s.at++
+		return false, nil
 	}
+	return false, s.fail("a comma or a closing brace")
 }
 
 // end is an error unless nothing but white space is left.
@@ -93,32 +98,34 @@ var ends = [256]bool{',': true, ':': true, ']': true, '}': true, '[': true, '{':
 // value takes the next value whole.
 func (s *scanner) value() (token, error) {
 	first := s.peek()
-	start, escaped := s.at, false
+	start, end, escaped := s.at, s.at, false
 	switch first {
 	case '"':
-		var closed bool
-		if escaped, closed = s.string(); !closed {
+		if end, escaped = afterText(s.text, start+1); end == 0 {
+			s.at = len(s.text)
 			return token{}, s.fail("a closing quote")
 		}
 	case '{', '[':
-		if !s.nested() {
+		if end = afterNested(s.text, start); end == 0 {
+			s.at = len(s.text)
 			return token{}, s.fail("a closing bracket")
 		}
 	default:
-		for s.at < len(s.text) && !ends[s.text[s.at]] {
-			s.at++
+		for end < len(s.text) && !ends[s.text[end]] {
+			end++
 		}
-		if s.at == start {
+		if end == start {
 			return token{}, s.fail("a value")
 		}
 	}
-	return token{s.text[start:s.at], escaped}, nil
+	s.at = end
+	return token{s.text[start:end], escaped}, nil
 }
 
-// string moves past the text that begins here with a quote. It looks at eight bytes at a time.
-func (s *scanner) string() (escaped, closed bool) {
+// afterText is where the text ends whose first byte after the quote is at, behind its closing quote; 0 if
+// it has none. It looks at eight bytes at a time.
+func afterText(text string, at int) (end int, escaped bool) {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
-	text, at := s.text, s.at+1
 	for at < len(text) {
 		if at+8 <= len(text) {
 			t := text[at : at+8]
@@ -136,39 +143,42 @@ func (s *scanner) string() (escaped, closed bool) {
 		}
 		switch text[at] {
 		case '"':
-			s.at = at + 1
-			return escaped, true
+			return at + 1, escaped
 		case '\\': // and what it escapes
 			escaped = true
 			at++
 		}
 		at++
 	}
-	s.at = len(text)
-	return escaped, false
+	return 0, escaped
 }
 
-// nested moves past the object or list that begins here.
-func (s *scanner) nested() bool {
+// nests are the bytes that matter in an object or a list, as far as where it ends.
+var nests = [256]bool{'"': true, '{': true, '}': true, '[': true, ']': true}
+
+// afterNested is where the object or list ends that begins at at; 0 if it does not.
+func afterNested(text string, at int) int {
 	depth := 0
-	for s.at < len(s.text) {
-		switch s.text[s.at] {
-		case '"':
-			if _, closed := s.string(); !closed {
-				return false
-			}
+	for at < len(text) {
+		c := text[at]
+		at++
+		if !nests[c] {
 			continue
+		}
+		switch c {
+		case '"':
+			if at, _ = afterText(text, at); at == 0 {
+				return 0
+			}
 		case '{', '[':
 			depth++
-		case '}', ']':
-			depth--
-		}
-		s.at++
-		if depth == 0 {
-			return true
+		default:
+			if depth--; depth == 0 {
+				return at
+			}
 		}
 	}
-	return false
+	return 0
 }
 
 // unescaped is the text of a token that has quotes. Half a surrogate pair is U+FFFD, as in
