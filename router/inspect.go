@@ -44,7 +44,7 @@ func (r *Router) inspect(p *passage, batch *event.Batch) {
 	checker := p.settings.Privacy
 	drops := checker.Drops(p.key.Project)
 	app, sdk := checker.Find(batch.AppID, false), checker.Find(batch.SDKVersion, false)
-	clean := new(event.Event) // the last one that was looked at to its end and had nothing in it
+	var last recall
 	for i := range batch.Events {
 		refusal := &p.verdict.events[i].refusal
 		if refusal.Refused() {
@@ -57,11 +57,7 @@ func (r *Router) inspect(p *passage, batch *event.Batch) {
 		case sdk&drops != 0:
 			*refusal = event.Refusal{Reason: event.Privacy, Field: "sdk_version", Rule: rule(sdk & drops)}
 		default:
-			here := inspectEvent(checker, batch, clean, e, drops, refusal)
-			if here == 0 {
-				clean = e
-			}
-			found |= here
+			found |= inspectEvent(checker, batch, &last, e, drops, refusal)
 		}
 		if found != 0 {
 			r.findings.add(found, drops)
@@ -72,13 +68,38 @@ func (r *Router) inspect(p *passage, batch *event.Batch) {
 	}
 }
 
+// recallTexts is how many texts of an event are recalled, its first ones. All
+// others are looked at in every event.
+const recallTexts = 256
+
+// recall is what was found in the texts of the event that was looked at last. What
+// is found in a text follows from the text alone, and most texts of a batch stand
+// at the same place of the event before too. Something that was found is recalled
+// as well as nothing: else a refused batch would take longer than a stored one.
+type recall struct {
+	event *event.Event
+	found [recallTexts]privacy.Set // by place
+	upTo  int                      // places that were looked at
+}
+
+// find is checker.Find.
+func (r *recall) find(checker *privacy.Checker, batch *event.Batch, t event.Text) privacy.Set {
+	if t.Place >= recallTexts {
+		return checker.Find(t.Value, t.IsKey)
+	}
+	if t.Place >= r.upTo || !batch.Alike(t, r.event) {
+		r.found[t.Place] = checker.Find(t.Value, t.IsKey)
+	}
+	return r.found[t.Place]
+}
+
 // inspectEvent looks at one event until something drops it, and returns all
-// that was found. In a batch most texts stand in the event before too. What is
-// found in one follows from the text alone, so those that are at the same place
-// of the clean event, in which nothing was found, need no second look.
-func inspectEvent(checker *privacy.Checker, batch *event.Batch, clean, e *event.Event, drops privacy.Set, refusal *event.Refusal) (found privacy.Set) {
-	batch.TextsUnlike(clean, e, func(t event.Text) bool {
-		here := checker.Find(t.Value, t.IsKey)
+// that was found. It is the one that last recalls afterwards.
+func inspectEvent(checker *privacy.Checker, batch *event.Batch, last *recall, e *event.Event, drops privacy.Set, refusal *event.Refusal) (found privacy.Set) {
+	upTo := 0
+	batch.Texts(e, func(t event.Text) bool {
+		here := last.find(checker, batch, t)
+		upTo = min(t.Place+1, recallTexts)
 		if here == 0 {
 			return true
 		}
@@ -89,6 +110,7 @@ func inspectEvent(checker *privacy.Checker, batch *event.Batch, clean, e *event.
 		*refusal = event.Refusal{Reason: event.Privacy, Field: place(batch, t, here), Rule: rule(here)}
 		return false
 	})
+	last.event, last.upTo = e, upTo
 	return found
 }
 

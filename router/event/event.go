@@ -63,6 +63,7 @@ type Event struct {
 type Text struct {
 	Value []byte // decoded
 	IsKey bool
+	Place int // among the texts of its event, from 0, those that Texts leaves out included
 	index int32
 }
 
@@ -79,31 +80,27 @@ type text struct {
 // in all events, the names that this package knows, and the timestamp, which
 // is a time and nothing else. Numbers are not visited.
 func (b *Batch) Texts(e *Event, visit func(Text) bool) {
-	b.TextsUnlike(&Event{}, e, visit)
-}
-
-// TextsUnlike is Texts without the keys and strings that have their like at the
-// same place of another event of the batch, counted from the event's first: one
-// that Texts visits there, of the same kind, and equal byte for byte.
-func (b *Batch) TextsUnlike(other, e *Event, visit func(Text) bool) {
 	d := b.decoder
-	theirs := d.texts[other.texts[0]:other.texts[1]]
 	for i := e.texts[0]; i < e.texts[1]; i++ {
 		t := &d.texts[i]
 		if t.known {
 			continue
 		}
-		value := d.text(t.span)
-		if n := int(i - e.texts[0]); n < len(theirs) {
-			o := &theirs[n]
-			if !o.known && o.isKey == t.isKey && bytes.Equal(d.text(o.span), value) {
-				continue
-			}
-		}
-		if !visit(Text{Value: value, IsKey: t.isKey, index: i}) {
+		if !visit(Text{Value: d.text(t.span), IsKey: t.isKey, Place: int(i - e.texts[0]), index: i}) {
 			return
 		}
 	}
+}
+
+// Alike reports whether another event of the batch has at the place of t a text
+// that Texts visits, of the same kind, and equal byte for byte.
+func (b *Batch) Alike(t Text, other *Event) bool {
+	i := int(other.texts[0]) + t.Place
+	if i >= int(other.texts[1]) {
+		return false
+	}
+	o := &b.decoder.texts[i]
+	return !o.known && o.isKey == t.IsKey && bytes.Equal(b.decoder.text(o.span), t.Value)
 }
 
 // Path names the place of a text for operators, as in "metadata.note". With
