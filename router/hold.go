@@ -28,6 +28,15 @@ const (
 	fewTimes = 16
 
 	timesTick = 10 * time.Millisecond
+
+	// earlyStep is by how much one comparison sets the next replies earlier or later:
+	// little, so that chance does not drive them far, and enough for them to follow
+	// within some hundred replies where storing takes a millisecond.
+	earlyStep = 4 * time.Microsecond
+	// A hold is shortened by maxEarly at most, and by this part of it: a short one
+	// would otherwise end before anything can be stored.
+	maxEarly       = time.Millisecond
+	mostEarlyParts = 4
 )
 
 // Classes of body sizes: up to 1 KiB, 2 KiB, … 1 MiB, and more.
@@ -80,6 +89,30 @@ type holding struct {
 	alarm *alarm
 	// By class of size, and whether the body was compressed.
 	classes [sizeClasses][2]atomic.Pointer[times]
+	early   [sizeClasses][2]earliness
+}
+
+// earliness is by how much replies are set earlier than was drawn for them, in
+// nanoseconds. A busy processor wakes whoever waits late, seldom by a little and
+// seldom by the same. So each reply that was held is compared, as it goes out, with
+// another time that might have been drawn: if it took longer, the next ones are
+// set earlier, and later if not. That comes to rest where as many are longer as
+// shorter, which is where a sender can tell least.
+type earliness struct{ atomic.Int64 }
+
+// of returns by how much a hold is to be shortened.
+func (e *earliness) of(hold time.Duration) time.Duration {
+	return min(time.Duration(e.Load()), hold/mostEarlyParts)
+}
+
+// learn notes whether a held reply took longer than the time it was compared with.
+func (e *earliness) learn(longer bool) {
+	switch early := time.Duration(e.Load()); {
+	case longer && early < maxEarly:
+		e.Add(int64(earlyStep))
+	case !longer && early > 0:
+		e.Add(-int64(earlyStep))
+	}
 }
 
 func newHolding(limit time.Duration) *holding {
@@ -121,12 +154,23 @@ func (h *holding) refused(ctx context.Context, s span) {
 	if h.limit < 0 {
 		return
 	}
-	h.alarm.wait(ctx, s.read.Add(min(h.draw(s), h.limit)))
+	own, hold := time.Since(s.read), h.draw(s)
+	if own >= hold {
+		return
+	}
+	early := &h.early[s.class][index(s.encoded)]
+	h.alarm.wait(ctx, s.read.Add(hold-early.of(hold)))
+	// A time that this request could not have met says nothing about its wake.
+	if other := h.draw(s); other > own && ctx.Err() == nil {
+		early.learn(time.Since(s.read) > other)
+	}
 }
 
-// draw returns a time for a refused request: one of its own class or, as long
-// as few of that are known, of the nearest class of which enough are.
-func (h *holding) draw(s span) time.Duration {
+// draw returns a time for a refused request, within the limit: one of its own class
+// or, as long as few of that are known, of the nearest class of which enough are.
+func (h *holding) draw(s span) time.Duration { return min(h.drawStored(s), h.limit) }
+
+func (h *holding) drawStored(s span) time.Duration {
 	for _, least := range [...]int{fewTimes, 1} {
 		for _, encoded := range [...]bool{s.encoded, !s.encoded} {
 			for distance := range sizeClasses {
