@@ -54,9 +54,9 @@ var wholeTables = map[string]func(b *testing.B) wholeTable{
 // ClickHouse and to a Session Manager, and the clock stops when both have every
 // event. The ceiling has none of this: the rows of the round, read back from the
 // table as columns, are inserted into it again by clickhouse-go, in the order of the
-// log and in batches of flush.rows, as the node inserts them, while the bodies that
-// the Session Manager got are posted to it again by as many connections as the node
-// has lanes. So it neither receives, checks, stores, nor decodes anything.
+// log, as the node does, and in the largest batches that it sends, while the bodies
+// that the Session Manager got are posted to it again by as many connections as the
+// node has lanes. So it neither receives, checks, stores, nor decodes anything.
 //
 // A request holds events of one session, of a thousand. Senders and Session
 // Manager are this process, on both sides.

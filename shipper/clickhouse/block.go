@@ -180,6 +180,11 @@ func (c *checksum) add(e *shipper.Event) {
 		p = append(p, *s...)
 	}
 	p = binary.AppendUvarint(p, uint64(len(e.Raw)))
+	if len(e.Raw) >= checksumBytes { // large enough by itself
+		c.pending = p
+		c.sum = crc32.Update(c.finish(), castagnoli, e.Raw)
+		return
+	}
 	c.pending = append(p, e.Raw...)
 	if len(c.pending) >= checksumBytes {
 		c.finish()

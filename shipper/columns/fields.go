@@ -68,8 +68,8 @@ func fieldOfTarget(name string) field {
 
 // order is which known field came after which the last time. An SDK sends the same fields in the same
 // order, so the next name can mostly be compared with one text, instead of being scanned and looked up.
-// Any name that is not this text, byte for byte, is scanned. A field of an event never comes after one
-// of a target here, nor the other way round.
+// Any name that is not this text, byte for byte, is scanned. A target's fields stand after inTarget or
+// after one another, so that those of an event are not taken for them.
 type order [fieldCount]field
 
 // name takes the next name with its colon, and is the name as it was sent and the field that it means.

@@ -176,6 +176,34 @@ func hasDuplicates(d *json.Decoder) bool {
 	return twice
 }
 
+// TestEventsBehindASample are events that go another way where a decoder expects the sample's next field.
+func TestEventsBehindASample(t *testing.T) {
+	events := []string{
+		strings.Replace(sample, `"target":{`, `"target":"/cart","other":{`, 1),
+		strings.Replace(sample, `"metadata":{`, `"metadata":"none","other":{`, 1),
+		strings.Replace(sample, `"route":"/cart"`, `"route": "/cart"`, 1),
+		strings.Replace(sample, `"route":"/cart"`, `"route":7`, 1),
+		strings.Replace(sample, `"id":"buy"`, `"id":"b\"uy"`, 1),
+	}
+	for n := range sample {
+		events = append(events, sample[:n])
+	}
+	for _, raw := range events {
+		var decoder columns.Decoder
+		var row columns.Row
+		first, next := event(sample), event(raw)
+		if err := decoder.View(&row, &first, "n"); err != nil {
+			t.Fatal(err)
+		}
+		row = columns.Row{}
+		err := decoder.View(&row, &next, "n")
+		want, wantErr := columns.Decode(next, "n")
+		if row != want || fmt.Sprint(err) != fmt.Sprint(wantErr) {
+			t.Errorf("%s: %+v (%v), alone %+v (%v)", raw, row, err, want, wantErr)
+		}
+	}
+}
+
 // TestTimestampsOfAStream reads each spelling after each other one, as time.Parse reads it.
 func TestTimestampsOfAStream(t *testing.T) {
 	for _, first := range timestamps {

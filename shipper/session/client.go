@@ -170,7 +170,8 @@ func compress(body string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("compress a request: %w", err)
 	}
-	if _, err := io.WriteString(z, body); err != nil {
+	// Piece by piece: to write a string whole, z would have to copy it whole.
+	if _, err := io.Copy(z, struct{ io.Reader }{strings.NewReader(body)}); err != nil {
 		return "", fmt.Errorf("compress a request: %w", err)
 	}
 	if err := z.Close(); err != nil {

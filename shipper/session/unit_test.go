@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"forebay/shipper"
 	"forebay/shipper/session/header"
 	"forebay/wal"
 )
@@ -72,6 +73,31 @@ func TestNamesAreWrittenAsJSON(t *testing.T) {
 			rt.Fatalf("%+v", got)
 		}
 	})
+}
+
+// TestStretchesKeepOrigins sorts events of sessions and origins that alternate: each
+// keeps its own, and those that follow one another share theirs.
+func TestStretchesKeepOrigins(t *testing.T) {
+	sdks := []string{"1", "1", "2", "1", "1", "2"}
+	b := &shipper.Batch{First: 1, Last: uint64(len(sdks))}
+	for i, sdk := range sdks {
+		b.Events = append(b.Events, shipper.Event{Seq: uint64(i + 1), Project: "shop", Session: fmt.Sprint(i / 4), SDKVersion: sdk, AppID: "web", Raw: []byte{byte(i)}})
+	}
+	var got []event
+	for _, s := range newStretches(b) {
+		got = append(got, s.events...)
+	}
+	for i, e := range got {
+		if want := (origin{sdkVersion: sdks[i], appID: "web"}); *e.origin != want || e.seq != uint64(i+1) || e.raw[0] != byte(i) {
+			t.Errorf("event %d is %+v of %+v, want %+v", i+1, e, *e.origin, want)
+		}
+		if i > 0 && (e.origin == got[i-1].origin) != (sdks[i] == sdks[i-1]) {
+			t.Errorf("events %d and %d: shared %v", i, i+1, e.origin == got[i-1].origin)
+		}
+	}
+	if len(got) != len(sdks) {
+		t.Errorf("%d events", len(got))
+	}
 }
 
 // TestSearchFindsExactlyTheBad lets a receiver refuse any request with a bad
