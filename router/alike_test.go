@@ -44,7 +44,7 @@ func drawAlike(t *rapid.T) (events []string) {
 	const route = `"route":"/"` // next to metadata in one shape, where others have texts of their own
 	const rest = `"eventType":"click","timestamp":"2026-11-23T09:59:58.123Z","sessionId":"s","target":{"type":"element"}`
 	texts := rapid.SliceOfN(rapid.SampledFrom(alikeTexts), 1, 4).Draw(t, "texts")
-	others := rapid.SampledFrom([]int{0, 0, 0, 240, 245}).Draw(t, "others") // more than are recalled
+	others := rapid.SampledFrom([]int{0, 0, 0, 240, 250, 256}).Draw(t, "others") // more than are recalled
 	for range rapid.IntRange(2, 60).Draw(t, "count") {
 		texts[rapid.IntRange(0, len(texts)-1).Draw(t, "at")] = rapid.SampledFrom(alikeTexts).Draw(t, "text")
 		metadata := metadataOf(texts, rapid.Bool().Draw(t, "in array"), others)
@@ -134,6 +134,20 @@ func TestEventsAreInspectedAsIfAlone(t *testing.T) {
 		}
 		if slices.ContainsFunc(counted, func(f router.Finding) bool { return f.Dropped != 0 || f.Reported != 0 }) {
 			t.Fatalf("counted more in one body: %+v", counted)
+		}
+	})
+}
+
+// However many texts an event has, each is looked at.
+func TestTheLastOfManyTextsIsInspected(t *testing.T) {
+	door := openAlike(t, privacy.Options{})
+	const rest = `"route":"/","eventType":"click","timestamp":"2026-11-23T09:59:58.123Z","sessionId":"s","target":{"type":"element"}}`
+	rapid.Check(t, func(t *rapid.T) {
+		others := rapid.IntRange(0, 400).Draw(t, "others")
+		clean, mail := "{"+metadataOf([]string{"a"}, true, others)+","+rest, "{"+metadataOf([]string{"j@a.ie"}, true, others)+","+rest
+		got, _ := door.send(t, event.Envelope, []string{clean, mail, mail, clean})
+		if want := []string{"", "privacy metadata.x email", "privacy metadata.x email", ""}; !slices.Equal(got, want) {
+			t.Fatalf("behind %d others: %q, want %q", others, got, want)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -65,7 +66,7 @@ func TestHeldRepliesAreEvenlyEarlyAndLate(t *testing.T) {
 					}
 					all.Wait()
 					if got := areaUnderCurve(stored, refused); got < 0.475 || got > 0.525 {
-						t.Errorf("a threshold separates them with an area of %.3f; they are set earlier by %s", got, time.Duration(h.early[0][0].Load()))
+						t.Errorf("a threshold separates them with an area of %.3f; they are set earlier by %s", got, time.Duration(h.early.Load()))
 					}
 				})
 			})
@@ -73,48 +74,67 @@ func TestHeldRepliesAreEvenlyEarlyAndLate(t *testing.T) {
 	}
 }
 
-// A hold is shortened by a quarter at most, whatever has been learnt; one reply
-// changes little, and nothing is learnt from one whose sender has left.
+// However late wakes are, a hold is shortened by a millisecond and a quarter at
+// most; one reply changes little; and nothing is learnt from one that was not held,
+// whose sender has left, or that is compared with a time that it could not meet.
 func TestHoldsAreNotMuchTooEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const hold = 20 * time.Millisecond
+		const long, short = 20 * time.Millisecond, 2 * time.Millisecond
 		late := time.Duration(0)
 		h := newHolding(defaultMaxHold)
 		h.alarm.fine = func(left time.Duration) bool {
 			<-time.After(left + late)
 			return true
 		}
-		for range fewTimes {
-			h.stored(span{read: time.Now().Add(-hold)})
+		store := func(class int, took time.Duration) {
+			for range fewTimes {
+				h.stored(span{read: time.Now().Add(-took), class: class})
+			}
 		}
-		early := &h.early[0][0]
-		answer := func(read time.Time) time.Duration {
+		store(0, short)
+		store(5, long)
+		answer := func(ctx context.Context, class int, own time.Duration) time.Duration {
 			begun := time.Now()
-			h.refused(t.Context(), span{read: read})
+			h.refused(ctx, span{read: begun.Add(-own), class: class})
 			return time.Since(begun)
 		}
+		learnt := func(what string, atLeast, atMost time.Duration) {
+			if got := time.Duration(h.early.Load()); got < atLeast || got > atMost {
+				t.Errorf("after %s long holds are set earlier by %s", what, got)
+			}
+		}
 
-		early.Store(int64(time.Second))
-		if took := answer(time.Now()); took != hold-hold/4 {
-			t.Errorf("a hold of %s took %s", hold, took)
-		}
-		early.Store(0)
-		if took := answer(time.Now().Add(-hold)); took != 0 || early.Load() != 0 {
-			t.Errorf("a reply whose time had passed took %s, and taught %s", took, time.Duration(early.Load()))
-		}
 		late = time.Minute
-		answer(time.Now())
-		if got := time.Duration(early.Load()); got <= 0 || got > hold/100 {
-			t.Errorf("one wake a minute late sets the next replies earlier by %s", got)
-		}
+		answer(t.Context(), 5, 0)
+		learnt("one late wake", 1, long/100)
 		for range 1000 {
-			answer(time.Now())
+			answer(t.Context(), 5, 0)
 		}
-		if got := time.Duration(early.Load()); got > maxEarly {
-			t.Errorf("after many of them it is %s", got)
+		learnt("many", maxEarly, maxEarly+long/100)
+		late = 0
+		if took := answer(t.Context(), 5, 0); took < long-maxEarly-long/100 || took > long-maxEarly {
+			t.Errorf("a hold of %s took %s", long, took)
 		}
-		if other := h.early[5][0].Load(); other != 0 {
-			t.Errorf("another size has learnt %d", other)
+		if took := answer(t.Context(), 0, 0); took < short-short/4-short/100 || took > short-short/4+short/100 {
+			t.Errorf("a hold of %s took %s", short, took)
 		}
+
+		h.early.Store(0)
+		late = time.Minute
+		if took := answer(t.Context(), 5, long); took != 0 {
+			t.Errorf("a reply whose time had passed took %s", took)
+		}
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		answer(gone, 5, 0)
+		learnt("replies that were not held to their end", 0, 0)
+		for i := range 2 * keptTimes { // half of them are below the request's own time
+			h.stored(span{read: time.Now().Add(-time.Duration(1+i%2*999) * time.Millisecond), class: 3})
+		}
+		late = 0
+		for range 1000 {
+			answer(t.Context(), 3, 2*time.Millisecond)
+		}
+		learnt("replies on time to requests that took long themselves", 0, 0)
 	})
 }

@@ -29,14 +29,15 @@ const (
 
 	timesTick = 10 * time.Millisecond
 
-	// earlyStep is by how much one comparison sets the next replies earlier or later:
-	// little, so that chance does not drive them far, and enough for them to follow
-	// within some hundred replies where storing takes a millisecond.
-	earlyStep = 4 * time.Microsecond
-	// A hold is shortened by maxEarly at most, and by this part of it: a short one
-	// would otherwise end before anything can be stored.
-	maxEarly       = time.Millisecond
-	mostEarlyParts = 4
+	// A hold of longHold or more is shortened, or lengthened, by maxEarly at most,
+	// and a shorter one by as much less: it would otherwise end before anything can
+	// be stored.
+	maxEarly = time.Millisecond
+	longHold = 4 * time.Millisecond
+	// earlyStep is by how much one comparison sets the next long holds earlier or
+	// later: little, so that chance does not drive them far, and enough for them to
+	// follow within some hundred replies.
+	earlyStep = 8 * time.Microsecond
 )
 
 // Classes of body sizes: up to 1 KiB, 2 KiB, … 1 MiB, and more.
@@ -87,30 +88,32 @@ type holding struct {
 	began time.Time
 	limit time.Duration // of a hold; below 0 nothing is held
 	alarm *alarm
+	early earliness
 	// By class of size, and whether the body was compressed.
 	classes [sizeClasses][2]atomic.Pointer[times]
-	early   [sizeClasses][2]earliness
 }
 
-// earliness is by how much replies are set earlier than was drawn for them, in
-// nanoseconds. A busy processor wakes whoever waits late, seldom by a little and
-// seldom by the same. So each reply that was held is compared, as it goes out, with
-// another time that might have been drawn: if it took longer, the next ones are
-// set earlier, and later if not. That comes to rest where as many are longer as
-// shorter, which is where a sender can tell least.
+// earliness is by how much replies are set earlier than was drawn for them: in
+// nanoseconds, for a long hold. A busy processor wakes whoever waits late, seldom by
+// a little and seldom by the same. So each reply that was held is compared, as it
+// goes out, with another time that might have been drawn: if it took longer, the next
+// ones are set earlier, and if less, later. Within its bounds that comes to rest where
+// as many take longer as take less.
 type earliness struct{ atomic.Int64 }
 
-// of returns by how much a hold is to be shortened.
+// of returns by how much a hold is to be shortened. Below 0 it is to be lengthened,
+// as chance will have it where wakes are hardly late.
 func (e *earliness) of(hold time.Duration) time.Duration {
-	return min(time.Duration(e.Load()), hold/mostEarlyParts)
+	return time.Duration(float64(e.Load()) * float64(min(hold, longHold)) / float64(longHold))
 }
 
-// learn notes whether a held reply took longer than the time it was compared with.
-func (e *earliness) learn(longer bool) {
+// learn compares what a held reply took with another time. That it took the same,
+// as where all times are the same, says nothing.
+func (e *earliness) learn(took, other time.Duration) {
 	switch early := time.Duration(e.Load()); {
-	case longer && early < maxEarly:
+	case took > other && early < maxEarly:
 		e.Add(int64(earlyStep))
-	case !longer && early > 0:
+	case took < other && early > -maxEarly:
 		e.Add(-int64(earlyStep))
 	}
 }
@@ -158,11 +161,10 @@ func (h *holding) refused(ctx context.Context, s span) {
 	if own >= hold {
 		return
 	}
-	early := &h.early[s.class][index(s.encoded)]
-	h.alarm.wait(ctx, s.read.Add(hold-early.of(hold)))
+	h.alarm.wait(ctx, s.read.Add(hold-h.early.of(hold)))
 	// A time that this request could not have met says nothing about its wake.
 	if other := h.draw(s); other > own && ctx.Err() == nil {
-		early.learn(time.Since(s.read) > other)
+		h.early.learn(time.Since(s.read), other)
 	}
 }
 

@@ -105,14 +105,14 @@ func (d *heldDoor) answer(req *http.Request) time.Duration {
 }
 
 // Before anything has been stored a reply is held for a time of the stated
-// range.
+// range, give or take what it is set earlier or later.
 func TestHoldBeforeAnythingIsStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newHeldDoor(t, nil)
 		seen := map[time.Duration]bool{}
 		for range 200 {
 			took := d.answer(aRequest(wrongKey, 0, ""))
-			if took < firstHoldMin-firstHoldMin/mostEarlyParts || took > firstHoldMax {
+			if took < firstHoldMin-firstHoldMin/4 || took > firstHoldMax+firstHoldMax/4 {
 				t.Errorf("held for %s", took)
 			}
 			seen[took] = true
@@ -176,7 +176,7 @@ func areaUnderCurve(stored, refused []time.Duration) float64 {
 // more than it may be.
 func about(t *testing.T, what string, got, want time.Duration) {
 	t.Helper()
-	if got < want-want/mostEarlyParts || got > want {
+	if got < want-want/4 || got > want {
 		t.Errorf("%s: took %s, want %s", what, got, want)
 	}
 }

@@ -78,11 +78,11 @@ const recallTexts = 256
 // as well as nothing: else a refused batch would take longer than a stored one.
 type recall struct {
 	event *event.Event
-	found [recallTexts]privacy.Set // by place
-	upTo  int                      // places that were looked at
+	found [recallTexts]privacy.Set // by place; of names that the event package knows it says nothing
+	upTo  int                      // it was looked at below this place, at most recallTexts
 }
 
-// find is checker.Find.
+// find is checker.Find, which it spares where it can.
 func (r *recall) find(checker *privacy.Checker, batch *event.Batch, t event.Text) privacy.Set {
 	if t.Place >= recallTexts {
 		return checker.Find(t.Value, t.IsKey)

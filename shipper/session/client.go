@@ -170,7 +170,7 @@ func compress(body string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("compress a request: %w", err)
 	}
-	// Piece by piece: to write a string whole, z would have to copy it whole.
+	// Piece by piece, since io.WriteString would copy all of it for a z that takes bytes alone.
 	if _, err := io.Copy(z, struct{ io.Reader }{strings.NewReader(body)}); err != nil {
 		return "", fmt.Errorf("compress a request: %w", err)
 	}
