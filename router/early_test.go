@@ -136,5 +136,11 @@ func TestHoldsAreNotMuchTooEarly(t *testing.T) {
 			answer(t.Context(), 3, 2*time.Millisecond)
 		}
 		learnt("replies on time to requests that took long themselves", 0, 0)
+
+		h.early.Store(int64(-maxEarly))
+		store(7, time.Minute)
+		if took := answer(t.Context(), 7, 0); took != defaultMaxHold {
+			t.Errorf("a hold that is to be lengthened took %s, over the limit of %s", took, defaultMaxHold)
+		}
 	})
 }

@@ -161,7 +161,7 @@ func (h *holding) refused(ctx context.Context, s span) {
 	if own >= hold {
 		return
 	}
-	h.alarm.wait(ctx, s.read.Add(hold-h.early.of(hold)))
+	h.alarm.wait(ctx, s.read.Add(min(hold-h.early.of(hold), h.limit)))
 	// A time that this request could not have met says nothing about its wake.
 	if other := h.draw(s); other > own && ctx.Err() == nil {
 		h.early.learn(time.Since(s.read), other)
