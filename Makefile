@@ -12,6 +12,11 @@ BIN      := bin
 FUZZTIME ?= 30s
 TORTURE_FOR ?= 20m
 SOAK_FOR ?= 1h
+# What is random in tests follows from one seed, which a failing test prints: `make test SEED=N` repeats it.
+SEED ?=
+ifneq ($(SEED),)
+export RAPID_SEED := $(SEED)
+endif
 
 # go test runs as many packages at once as there are cores: as much as the real servers of the suite can bear.
 TEST := go test -race -count=1 -timeout 20m
@@ -64,9 +69,9 @@ cross: ## build for linux/amd64, linux/arm64 and darwin/arm64, without cgo
 bench: ## run the benchmarks, each beside the ceiling of the same run, and end with one table
 	go test -run '^$$' -bench . -count=1 -p 1 -timeout 60m ./... | go run ./cmd/internal/benchtable
 
-torture: deps-if-root ## 50 kills of a node and of a receiver, a start on a backlog of 10 GB, then break a whole node at random for TORTURE_FOR (default 20m); TORTURE_SEED=N repeats its decisions
+torture: deps-if-root ## 50 kills of a node and of a receiver, a start on a backlog of 10 GB, then break a whole node at random for TORTURE_FOR (default 20m); SEED=N repeats its decisions
 	FOREBAY_TORTURE=1 go test -race -count=1 -timeout 1h -run '^(TestAcceptedEventsSurviveKills|TestKills|TestStartOnABacklog)$$' ./cmd/forebay ./cmd/forebay-load
-	TORTURE_FOR=$(TORTURE_FOR) TORTURE_SEED=$(TORTURE_SEED) go test -race -count=1 -timeout 24h -v -run '^TestTorture$$' ./cmd/forebay
+	TORTURE_FOR=$(TORTURE_FOR) go test -race -count=1 -timeout 24h -v -run '^TestTorture$$' ./cmd/forebay
 
 sweeps: deps-if-root ## the long forms of the other crash and fault tests (an hour or more)
 	FOREBAY_TORTURE=1 go test -race -count=1 -p 1 -timeout 6h ./...

@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +18,7 @@ import (
 	"forebay/node/config"
 	"forebay/node/nodetest"
 	"forebay/shipper/session/receiver"
+	"forebay/wal/seedtest"
 	"forebay/wal/waltest"
 )
 
@@ -54,15 +54,9 @@ type loser struct {
 // events get new seqs.
 func TestPowerLossAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	rounds, share, seed := 6, 0.06, rand.Uint64()
+	rounds, share, seed := 6, 0.06, seedtest.Of(t)
 	if os.Getenv("FOREBAY_TORTURE") != "" {
 		rounds, share = 40, 1
-	}
-	if text := os.Getenv("TORTURE_SEED"); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
 	}
 	disk := waltest.Mount(t)
 	l := &loser{t: t, now: promises{accepted: map[uint64]string{}, taken: map[uint64]bool{}, paused: "running"}}
@@ -105,10 +99,10 @@ func TestPowerLossAtAnyMoment(t *testing.T) {
 	if len(outages) == 0 {
 		t.Error("power was never lost")
 	}
-	t.Logf("seed %d: %d events accepted, %d operations on the disk, power lost behind %d of them", seed, len(l.now.accepted), changes, len(outages))
+	t.Logf("%d events accepted, %d operations on the disk, power lost behind %d of them", len(l.now.accepted), changes, len(outages))
 	for _, o := range outages {
 		if ok := t.Run(fmt.Sprintf("operation %d", o.change), func(t *testing.T) { o.check(t, c, l.key) }); !ok {
-			t.Fatalf("again with: TORTURE_SEED=%d", seed)
+			t.Fatal("the seed that is logged above repeats it")
 		}
 		if err := os.RemoveAll(o.dir); err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -123,6 +124,25 @@ func TestNobodySleeps(t *testing.T) {
 			}
 			for _, call := range sleeps {
 				t.Errorf("%s sleeps: wait for what is meant, with a limit", s.at(call))
+			}
+		}
+	}
+}
+
+// TestRandomnessHasASeed keeps tests from the functions of math/rand/v2 that draw from a source without a seed:
+// seedtest gives a test a seed that is logged and can be set.
+func TestRandomnessHasASeed(t *testing.T) {
+	for _, s := range sources(t) {
+		if !s.isTest() || s.name == filepath.FromSlash("wal/seedtest/seedtest.go") ||
+			!slices.ContainsFunc(s.file.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"math/rand/v2"` }) {
+			continue
+		}
+		for _, name := range []string{
+			"ExpFloat64", "Float32", "Float64", "Int", "Int32", "Int32N", "Int64", "Int64N", "IntN", "N", "NormFloat64",
+			"Perm", "Shuffle", "Uint", "Uint32", "Uint32N", "Uint64", "Uint64N", "UintN",
+		} {
+			for _, call := range calls(s.file, "rand", name) {
+				t.Errorf("%s draws from a source without a seed; use seedtest", s.at(call))
 			}
 		}
 	}

@@ -3,11 +3,12 @@ package router
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"forebay/wal/seedtest"
 )
 
 // However late wakes are, as many held replies take longer than stored ones as take
@@ -27,6 +28,7 @@ func TestHeldRepliesAreEvenlyEarlyAndLate(t *testing.T) {
 	for name, late := range processors {
 		for _, senders := range []int{1, 32} {
 			t.Run(fmt.Sprintf("%s, %d senders", name, senders), func(t *testing.T) {
+				draw := seedtest.New(t)
 				synctest.Test(t, func(t *testing.T) {
 					const replies = 24_000
 					begun := time.Now()
@@ -39,7 +41,7 @@ func TestHeldRepliesAreEvenlyEarlyAndLate(t *testing.T) {
 					var mu sync.Mutex
 					var stored, refused []time.Duration
 					store := func() { // most take little, a few take long
-						took := 500*time.Microsecond + time.Duration(rand.ExpFloat64()*float64(2*time.Millisecond))
+						took := 500*time.Microsecond + time.Duration(draw.ExpFloat64()*float64(2*time.Millisecond))
 						h.stored(span{read: time.Now().Add(-took)})
 						mu.Lock()
 						defer mu.Unlock()
@@ -60,7 +62,7 @@ func TestHeldRepliesAreEvenlyEarlyAndLate(t *testing.T) {
 									refused = append(refused, time.Since(read))
 									mu.Unlock()
 								}
-								<-time.After(time.Duration(rand.N(300)) * time.Microsecond) // out of step with the stalls
+								<-time.After(time.Duration(draw.IntN(300)) * time.Microsecond) // out of step with the stalls
 							}
 						})
 					}

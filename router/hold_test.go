@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -21,6 +20,7 @@ import (
 	"forebay/router/dedupe"
 	"forebay/router/ratelimit"
 	"forebay/wal"
+	"forebay/wal/seedtest"
 )
 
 // scriptedLog stores nothing, and takes a scripted time for it.
@@ -128,13 +128,13 @@ func TestHoldBeforeAnythingIsStored(t *testing.T) {
 // though one takes forever now and then.
 func TestHoldDrawsFromStoredTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newHeldDoor(t, nil)
+		d, draw := newHeldDoor(t, nil), seedtest.New(t)
 		script := []time.Duration{3 * time.Millisecond, 4 * time.Millisecond, 30 * time.Millisecond, 4 * time.Millisecond, 7 * time.Millisecond}
 		d.log.took = func(call int) time.Duration {
 			if call%100 == 99 {
 				return 800 * time.Millisecond
 			}
-			return script[call%len(script)] + rand.N(500*time.Microsecond)
+			return script[call%len(script)] + time.Duration(draw.IntN(500_000))
 		}
 		var stored, refused []time.Duration
 		for range 3000 {

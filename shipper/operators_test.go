@@ -2,7 +2,6 @@ package shipper_test
 
 import (
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,17 +9,18 @@ import (
 
 	"forebay/shipper"
 	"forebay/shipper/shippertest"
+	"forebay/wal/seedtest"
 )
 
 // TestOperatorsAtOnce has several operators command a cursor that delivers,
 // while the state fails now and then: each gets an outcome, a conflict or a
 // refusal, deliveries follow the epochs, and in the end nothing is lost.
 func TestOperatorsAtOnce(t *testing.T) {
-	rig := shippertest.NewRig(t)
+	rig, draw := shippertest.NewRig(t), seedtest.New(t)
 	var failing, bad atomic.Bool
 	errDisk := errors.New("disk full")
 	rig.State.BeforeCommit = func([]shipper.Write) error {
-		if failing.Load() && rand.IntN(4) == 0 {
+		if failing.Load() && draw.IntN(4) == 0 {
 			return errDisk
 		}
 		return nil
@@ -35,13 +35,13 @@ func TestOperatorsAtOnce(t *testing.T) {
 	var operators sync.WaitGroup
 	operators.Go(func() {
 		for time.Now().Before(end) {
-			rig.Append("shop", "s", 1+rand.IntN(4))
+			rig.Append("shop", "s", 1+draw.IntN(4))
 		}
 	})
 	for range 3 {
 		operators.Go(func() {
 			for time.Now().Before(end) {
-				err := random(ship)
+				err := random(ship, draw)
 				switch {
 				case err == nil:
 					outcomes[0].Add(1)
@@ -92,12 +92,12 @@ func TestOperatorsAtOnce(t *testing.T) {
 }
 
 // random gives one command.
-func random(ship *shippertest.Ship) (err error) {
+func random(ship *shippertest.Ship, draw *seedtest.Rand) (err error) {
 	near := ship.Next()
-	near -= min(near-1, rand.Uint64N(30))
-	switch rand.IntN(9) {
+	near -= min(near-1, uint64(draw.IntN(30)))
+	switch draw.IntN(9) {
 	case 0:
-		err = ship.Pause(ctx, ann, time.Duration(rand.IntN(2))*time.Millisecond)
+		err = ship.Pause(ctx, ann, time.Duration(draw.IntN(2))*time.Millisecond)
 	case 1, 2:
 		err = ship.Resume(ctx, ann)
 	case 3:

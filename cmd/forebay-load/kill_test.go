@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -27,6 +26,7 @@ import (
 	"forebay/shipper/session/receiver"
 	"forebay/wal"
 	"forebay/wal/record"
+	"forebay/wal/seedtest"
 )
 
 // The test binary runs as one of the processes of these tests when this
@@ -206,9 +206,10 @@ func TestKills(t *testing.T) {
 		return cmd
 	}
 	receive, ship := startReceiver(t, addr, file), startShipper(1)
+	draw := seedtest.New(t)
 	for i := range kills {
 		// Whoever is killed, something has flowed in between.
-		waitForGrowth(t, file, int64(20_000+rand.N(60_000)))
+		waitForGrowth(t, file, int64(20_000+draw.IntN(60_000)))
 		if i%2 == 0 {
 			kill(t, ship)
 			ship = startShipper(i + 2)

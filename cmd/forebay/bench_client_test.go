@@ -57,6 +57,9 @@ type benchClient struct {
 	sent     int
 }
 
+// benchClientSeeds counts clients, so that each draws other identifiers.
+var benchClientSeeds atomic.Uint64
+
 // newBenchClient makes a client whose events each have a session of their own.
 func newBenchClient(key string) *benchClient {
 	return newBenchClientOf(benchRequest(key, idPlaceholder, benchEvents))
@@ -64,7 +67,7 @@ func newBenchClient(key string) *benchClient {
 
 func newBenchClientOf(request []byte) *benchClient {
 	return &benchClient{
-		request: request, random: rand.New(rand.NewPCG(rand.Uint64(), 1)),
+		request: request, random: rand.New(rand.NewPCG(benchClientSeeds.Add(1), 1)),
 		ids: allOf(request, idPlaceholder), sessions: allOf(request, sessionPlaceholder),
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"forebay/node/admin"
 	"forebay/node/nodetest"
 	"forebay/router"
+	"forebay/wal/seedtest"
 )
 
 const (
@@ -218,7 +219,7 @@ func measureKinds(b *testing.B, probers []*probe, requests map[string][]byte, n 
 	for kind := range requests {
 		order = append(order, slices.Repeat([]string{kind}, n)...)
 	}
-	rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	rand.New(rand.NewPCG(seedtest.Of(b), 0)).Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 	var mu sync.Mutex
 	times := map[string][]time.Duration{}
 	var all sync.WaitGroup

@@ -19,6 +19,7 @@ import (
 	"forebay/node/nodetest"
 	"forebay/shipper/clickhouse/clickhousetest"
 	"forebay/shipper/session/receiver"
+	"forebay/wal/seedtest"
 )
 
 // receipts are the seqs that strict clients were promised, by their key.
@@ -51,8 +52,7 @@ func TestAcceptedEventsSurviveKills(t *testing.T) {
 	if os.Getenv("FOREBAY_TORTURE") != "" {
 		kills = 50
 	}
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := seedtest.Of(t)
 	random := rand.New(rand.NewPCG(seed, 0))
 
 	server := nodetest.StartClickHouse(t)

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"forebay/wal/seedtest"
 	"forebay/wal/waltest"
 )
 
@@ -22,8 +23,7 @@ func TestPowerLossWhileOpening(t *testing.T) {
 		opens  = 4
 		states = 4 // of each operation
 	)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := seedtest.Of(t)
 	type outage struct {
 		dir       string
 		operation int

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,17 +99,18 @@ func BenchmarkRebuild(b *testing.B) {
 func BenchmarkReserveAndCommit(b *testing.B) {
 	hasher := dedupe.NewHasher([16]byte{1})
 	w := dedupe.New(dedupe.Options{})
-	fill := make([]uint64, 1000)
+	fill, random := make([]uint64, 1000), rand.New(rand.NewPCG(1, 2))
 	for range dedupe.DefaultMaxKeys / len(fill) {
 		for i := range fill {
-			fill[i] = rand.Uint64()
+			fill[i] = random.Uint64()
 		}
 		w.Load(time.Now(), fill)
 	}
 	b.ReportAllocs()
+	var sessions atomic.Uint64
 	b.RunParallel(func(pb *testing.PB) {
 		digests := make([]uint64, 10)
-		session := strconv.FormatUint(rand.Uint64(), 16) + "-"
+		session := strconv.FormatUint(sessions.Add(1), 16) + "-"
 		for n := 0; pb.Next(); n++ {
 			for i := range digests {
 				digests[i] = hasher.Digest("shop", session+strconv.Itoa(10*n+i))

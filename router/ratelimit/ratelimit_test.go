@@ -241,9 +241,10 @@ func BenchmarkAllow(b *testing.B) {
 func BenchmarkAllowAddrUnderAFlood(b *testing.B) {
 	l := ratelimit.New(ratelimit.Options{})
 	b.ReportAllocs()
+	var n atomic.Uint64
 	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			l.AllowAddr(address(rand.Uint64()))
+		for random := rand.New(rand.NewPCG(1, n.Add(1))); pb.Next(); {
+			l.AllowAddr(address(random.Uint64()))
 		}
 	})
 }

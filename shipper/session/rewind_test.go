@@ -3,7 +3,6 @@ package session_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"forebay/shipper/session"
 	"forebay/shipper/session/receiver"
 	"forebay/shipper/shippertest"
+	"forebay/wal/seedtest"
 )
 
 // effects is what took effect at a receiver: for each epoch and session the
@@ -53,19 +53,35 @@ func (e *effects) want(t *testing.T, epoch uint64, sent map[string][]uint64, fir
 	}
 }
 
+// unsteady fails half of the requests at random, at most three of a session in a row and five of all. So the longest
+// pause of a session is 0.8 s and the endpoint never counts as down, whatever is drawn.
+type unsteady struct {
+	random *seedtest.Rand
+	mu     sync.Mutex
+	inARow map[string]int // by session; all of them together under ""
+}
+
+func (u *unsteady) fault(d receiver.Delivery) receiver.Fault {
+	faults := []receiver.Fault{{Status: 500}, {Status: 500, After: true}, {Reset: true}, {Reset: true, After: true}}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.inARow[d.Session] == 3 || u.inARow[""] == 5 || u.random.IntN(2) == 0 {
+		u.inARow[d.Session], u.inARow[""] = 0, 0
+		return receiver.Fault{}
+	}
+	u.inARow[d.Session]++
+	u.inARow[""]++
+	return faults[u.random.IntN(len(faults))]
+}
+
 // TestRewindIsMarkedAndTakesEffectOnce rewinds over a receiver that fails half
 // of the time, before or after it took the events: in each epoch each event
 // takes effect once and in order, and exactly the repeats are marked.
 func TestRewindIsMarkedAndTakesEffectOnce(t *testing.T) {
 	t.Parallel()
 	e := &effects{taken: map[uint64]map[string][]uint64{}, replayed: map[uint64]map[uint64]bool{}}
-	faults := []receiver.Fault{{Status: 500}, {Status: 500, After: true}, {Reset: true}, {Reset: true, After: true}}
-	r, server := newReceiver(t, receiver.Options{Taken: e.take, Hook: func(receiver.Delivery) receiver.Fault {
-		if rand.IntN(2) == 0 {
-			return faults[rand.IntN(len(faults))]
-		}
-		return receiver.Fault{}
-	}})
+	f := &unsteady{random: seedtest.New(t), inARow: map[string]int{}}
+	r, server := newReceiver(t, receiver.Options{Taken: e.take, Hook: f.fault})
 	rig := shippertest.NewRig(t)
 	sent := map[string][]uint64{}
 	number := 0

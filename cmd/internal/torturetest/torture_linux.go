@@ -33,7 +33,7 @@ func Run(t *testing.T, o Options) {
 		name := fmt.Sprintf("round %d", round)
 		t.Run(name, func(t *testing.T) { runRound(t, o, o.Seed+uint64(round), tokens, span) })
 		if t.Failed() {
-			t.Fatalf("again with: make torture TORTURE_SEED=%d", o.Seed)
+			t.Fatalf("the seed that is logged above repeats it; this round has %d", o.Seed+uint64(round))
 		}
 	}
 }

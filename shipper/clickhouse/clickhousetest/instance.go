@@ -4,13 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -144,12 +145,16 @@ func (i *instance) request(method, path, body string) (string, error) {
 	return text, nil
 }
 
+// portsTried counts the ports that this process has looked at.
+var portsTried atomic.Int64
+
 // FreePort returns a TCP port of 127.0.0.1 that nobody listens on. It lies below the range from which the system
-// serves outgoing connections, so it is still free when a server that was killed comes back to it.
+// serves outgoing connections, so it is still free when a server that was killed comes back to it. Processes begin
+// ports apart, so that two that look at the same time do not find the same one.
 func FreePort() (int, error) {
-	const lowest, count, attempts = 20000, 12000, 100
+	const lowest, count, apart, attempts = 20000, 12000, 97, 100
 	for range attempts {
-		port := lowest + rand.IntN(count)
+		port := lowest + (apart*os.Getpid()+int(portsTried.Add(1)))%count
 		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			continue
