@@ -19,6 +19,9 @@ const checkEvery = time.Second
 // staleKeys is the age from which cached keys are worth a word.
 const staleKeys = 5 * time.Minute
 
+// logPatience is how long standard error may take a line.
+const logPatience = 2 * time.Second
+
 // health keeps the outcome of the checks, with the time since when each is as
 // it is.
 type health struct {
@@ -65,7 +68,7 @@ func (h *health) look(now time.Time) {
 	wall, mono := now.Round(0).UTC(), time.Now()
 	cursors := h.node.cursorStatus()
 	checks := []admin.Check{
-		h.accept(), h.drain(), h.durable(mono), h.disk(mono), h.ship(cursors), h.moves(cursors, mono), h.keys(), h.clock(wall, mono), h.ledger(cursors),
+		h.accept(), h.drain(), h.durable(mono), h.disk(mono), h.ship(cursors), h.moves(cursors, mono), h.keys(), h.clock(wall, mono), h.ledger(cursors), h.log(mono),
 	}
 	if c, watched := h.proven(wall); watched {
 		checks = append(checks, c)
@@ -181,6 +184,17 @@ func (h *health) disk(now time.Time) admin.Check {
 		return bad("disk", true, "look for what else uses the disk (iostat -x 1), and at the disk itself (smartctl -a): a disk often slows down before it dies", "%s", slow)
 	}
 	return good("disk")
+}
+
+// log: do the node's own lines reach their reader?
+func (h *health) log(now time.Time) admin.Check {
+	o := h.node.logOutput()
+	if !o.Since.IsZero() && now.Sub(o.Since) > logPatience {
+		return bad("log", true, "have the reader of standard error read again (a pager, a full disk or pipe, a container's log driver); the node goes on without it",
+			"standard error takes no lines since %s: %d wait, %d are lost; forebay status and the console show the last ones",
+			o.Since.UTC().Format(time.RFC3339), o.Waiting, o.Lost)
+	}
+	return good("log")
 }
 
 // ship: is some cursor failing or paused?

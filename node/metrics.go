@@ -101,6 +101,9 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	e.gauge("forebay_dedupe_window_seconds", "How far back repeats are recognised.", n.window.Stats().Effective.Seconds())
 	e.gauge("forebay_dedupe_rebuilding", "1 while the window is filled from the log: repeats of older events are stored twice.", truth(n.window.Stats().Rebuilding))
 	e.counter("forebay_dedupe_repeats_total", "Repeats that were stored twice since the start, while the window was filled.", float64(n.window.Stats().Repeats))
+	output := n.logOutput()
+	e.counter("forebay_log_lines_lost_total", "Lines of the node's own log that standard error did not take, since the start.", float64(output.Lost))
+	e.gauge("forebay_log_lines_waiting", "Lines of the node's own log that wait for the reader of standard error.", float64(output.Waiting))
 	e.gauge("forebay_info", "Always 1; the labels tell which program this is.", 1, "version", n.version)
 }
 

@@ -38,8 +38,17 @@ type Options struct {
 
 	// Load reads the configuration anew, for Reload; nil: it has no file.
 	Load func() (config.Config, error)
+	// LogOutput, if set, tells how Logger's lines fare.
+	LogOutput func() LogOutput
 	// SetLogLevel, if set, is called when a reload changes log.level.
 	SetLogLevel func(level string) error
+}
+
+// LogOutput is the state of what the node's log lines are written to.
+type LogOutput struct {
+	Lost    uint64    // lines dropped since the start
+	Waiting int       // lines that it has not taken yet
+	Since   time.Time // since when it takes nothing; zero: it takes lines
 }
 
 // Node is an assembled node. Open makes it, Run runs it and closes it.
@@ -56,6 +65,7 @@ type Node struct {
 	current      atomic.Pointer[config.Config] // with what reloads have changed
 	load         func() (config.Config, error)
 	setLogLevel  func(string) error
+	logOutput    func() LogOutput
 
 	clockDoubted atomic.Bool
 	draining     draining
@@ -118,7 +128,10 @@ func newNode(cfg config.Config, o Options) *Node {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	n := &Node{cfg: cfg, version: o.Version, built: o.Built, started: time.Now().UTC(), tail: newLogTail()}
-	n.load, n.setLogLevel = o.Load, o.SetLogLevel
+	n.load, n.setLogLevel, n.logOutput = o.Load, o.SetLogLevel, o.LogOutput
+	if n.logOutput == nil {
+		n.logOutput = func() LogOutput { return LogOutput{} }
+	}
 	n.current.Store(&cfg)
 	n.logger = n.newLogger(n.tail.beside(o.Logger.Handler()))
 	n.metrics = newMetrics(n)

@@ -197,6 +197,32 @@ func TestReceiveReportsDisorder(t *testing.T) {
 	}
 }
 
+// TestReceiveIsNotHeldUp: requests are answered and the program ends, with an
+// error, though nobody reads what it prints.
+func TestReceiveIsNotHeldUp(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	said, tell := io.Pipe()
+	unread, out := io.Pipe()
+	defer func() { _ = unread.Close() }() // lets the writer go
+	root := newRoot(out, tell)
+	root.SetArgs([]string{"receive", "--listen", "127.0.0.1:0", "--print"})
+	ended := make(chan error, 1)
+	go func() { ended <- root.ExecuteContext(ctx) }()
+	var url string
+	if _, err := fmt.Fscanf(said, "listening on %s\n", &url); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		post(t, url, uint64(i+1), fmt.Sprintf(`{"sessionId":"s","idempotencyKey":"s-%d"}`, i+1))
+	}
+	cancel()
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "could not be written") {
+		t.Errorf("ended with %v", err)
+	}
+}
+
 // post sends events of session s, with seqs from first on, as a node does.
 func post(t *testing.T, url string, first uint64, events string) {
 	t.Helper()

@@ -13,6 +13,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"forebay/cmd/internal/lines"
 )
 
 func main() {
@@ -20,7 +22,9 @@ func main() {
 	err := newRoot(os.Stdout, os.Stderr).ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "forebay-load:", err)
+		w := lines.New(os.Stderr, nil)
+		fmt.Fprintln(w, "forebay-load:", err)
+		_ = w.Close(stopTimeout) // nobody reads it: the exit code says it too
 		os.Exit(1)
 	}
 }

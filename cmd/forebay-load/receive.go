@@ -9,10 +9,13 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"forebay/cmd/internal/lines"
 	"forebay/cmd/internal/sample"
 	"forebay/shipper/session/receiver"
 )
@@ -77,8 +80,13 @@ func (f *receiveFlags) run(ctx context.Context, out, errOut io.Writer) (err erro
 		}
 		o.Token = string(bytes.TrimSpace(token))
 	}
+	// A reader of the output that stands still or is gone holds nothing up.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	output, notes := lines.New(out, missing), lines.New(errOut, missing)
+	defer func() { err = errors.Join(err, output.Close(stopTimeout)) }()
+	defer func() { _ = notes.Close(stopTimeout) }() // a note that nobody reads
 	check := sample.NewCheck()
-	o.Taken = func(d receiver.Delivery) { f.taken(check, d, out) }
+	o.Taken = func(d receiver.Delivery) { f.taken(check, d, output) }
 	r, err := receiver.New(o)
 	if err != nil {
 		return err
@@ -91,10 +99,15 @@ func (f *receiveFlags) run(ctx context.Context, out, errOut io.Writer) (err erro
 		w.InOrder = w.Report.InOrder() && w.Numbers.OutOfOrder == 0
 		return w
 	}
-	if err := f.serve(ctx, errOut, r, report); err != nil {
+	if err := f.serve(ctx, notes, r, report); err != nil {
 		return err
 	}
-	return f.conclude(report(), out)
+	return f.conclude(report(), output)
+}
+
+// missing is the line for lines that the output did not take.
+func missing(n uint64) []byte {
+	return fmt.Appendf(nil, "%d lines are missing here: the output did not take them\n", n)
 }
 
 // rules are the faults that the flags ask for.

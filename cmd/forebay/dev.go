@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"forebay/cmd/internal/lines"
 	"forebay/node"
 	"forebay/node/config"
 	"forebay/router/auth"
@@ -44,7 +45,9 @@ func (g *globals) runDev(cmd *cobra.Command, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	manager, err := startReceiver(g.out)
+	out := lines.New(g.out, nil)
+	defer func() { _ = out.Close(lastLines) }() // who does not read is not waited for
+	manager, err := startReceiver(out)
 	if err != nil {
 		return err
 	}
@@ -53,11 +56,15 @@ func (g *globals) runDev(cmd *cobra.Command, dir string) (err error) {
 	cfg.Ingest.Listen = usual(cfg.Ingest.Listen)
 	cfg.Admin.Listen = usual(cfg.Admin.Listen)
 	cfg.Log.Level = "warn"
-	logger, err := newLogger(cfg.Log, new(slog.LevelVar), g.err)
+	output := newOutput(cfg.Log, g.err)
+	defer func() { _ = output.Close(lastLines) }()
+	logger, err := newLogger(cfg.Log, new(slog.LevelVar), output)
 	if err != nil {
 		return err
 	}
-	n, err := node.Open(cfg, nodeOptions(logger))
+	o := nodeOptions(logger)
+	o.LogOutput = fares(output)
+	n, err := node.Open(cfg, o)
 	if err != nil {
 		return err
 	}
@@ -72,7 +79,7 @@ func (g *globals) runDev(cmd *cobra.Command, dir string) (err error) {
 	if err != nil {
 		return errors.Join(fmt.Errorf("write dev.json: %w", err), n.Close())
 	}
-	fmt.Fprintf(g.out, `events   http://%s/v1/events
+	fmt.Fprintf(out, `events   http://%s/v1/events
 console  http://%s/
 try it   curl -H 'X-API-Key: %s' -H 'Content-Type: application/json' -d '{"events":[{"eventType":"click","timestamp":"%s","sessionId":"s1","route":"/","target":{"type":"page"}}]}' http://%s/v1/events
 `, info.Ingest, info.Admin, key, time.Now().UTC().Format(time.RFC3339), info.Ingest)

@@ -13,6 +13,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
+
+	"forebay/cmd/internal/lines"
 )
 
 // version, commit and built (RFC 3339) are set by the linker; see the Makefile.
@@ -31,11 +34,22 @@ func main() {
 	if err == nil {
 		return
 	}
-	fmt.Fprintln(os.Stderr, "forebay:", err)
+	say(err)
 	var usage usageError
 	var own outcome
 	if errors.As(err, &usage) || !errors.As(err, &own) {
 		os.Exit(exitUsage)
 	}
 	os.Exit(exitFailed)
+}
+
+// lastLines is how long the end of the program waits for the reader of its last
+// lines.
+const lastLines = 2 * time.Second
+
+// say writes why the program ends, to whoever reads it.
+func say(why error) {
+	w := lines.New(os.Stderr, nil)
+	fmt.Fprintln(w, "forebay:", why)
+	_ = w.Close(lastLines) // nobody reads it: the exit code says it too
 }

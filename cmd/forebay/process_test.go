@@ -84,6 +84,12 @@ func (p *process) start() {
 	cmd := exec.Command("forebay", "run", "--config", p.config)
 	out := lockedWriter{p}
 	cmd.Stdout, cmd.Stderr = out, out
+	p.startCmd(cmd)
+}
+
+// startCmd starts the node by a command and returns once it accepts.
+func (p *process) startCmd(cmd *exec.Cmd) {
+	p.tb.Helper()
 	if err := cmd.Start(); err != nil {
 		p.tb.Fatal(err)
 	}

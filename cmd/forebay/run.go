@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"forebay/cmd/internal/lines"
 	"forebay/node"
 	"forebay/node/admin"
 	"forebay/node/config"
@@ -34,6 +36,7 @@ process that prints what reaches it.`,
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			raiseProcs()
+			surviveReaders()
 			if dev {
 				return g.runDev(cmd, dir)
 			}
@@ -60,11 +63,14 @@ func (g *globals) runNode(ctx context.Context) error {
 		return err
 	}
 	var level slog.LevelVar
-	logger, err := newLogger(cfg.Log, &level, g.err)
+	output := newOutput(cfg.Log, g.err)
+	defer func() { _ = output.Close(lastLines) }() // who does not read is not waited for
+	logger, err := newLogger(cfg.Log, &level, output)
 	if err != nil {
 		return err
 	}
 	o := nodeOptions(logger)
+	o.LogOutput = fares(output)
 	o.Load = load
 	o.SetLogLevel = func(text string) error { return level.UnmarshalText([]byte(text)) }
 	n, err := node.Open(cfg, o)
@@ -116,6 +122,30 @@ func raiseProcs() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(max(4, 2*runtime.GOMAXPROCS(0)))
 	}
+}
+
+// surviveReaders has a write to standard output or error whose reader is gone
+// fail, where it would end the program. Nobody reads the channel: that it is
+// there is what counts, and children do not inherit it.
+func surviveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
+
+// newOutput is where the node's lines go: nothing waits for the reader of w, and
+// lines that are missing are told in the form of the others.
+func newOutput(c config.Log, w io.Writer) *lines.Writer {
+	return lines.New(w, func(n uint64) []byte {
+		var b bytes.Buffer
+		logger, err := newLogger(config.Log{Level: "warn", Format: c.Format}, new(slog.LevelVar), &b)
+		if err != nil {
+			return nil // the level is a known one
+		}
+		logger.Warn("log lines are missing here: standard error did not take them", "lines", n)
+		return b.Bytes()
+	})
+}
+
+// fares tells the node how its lines fare.
+func fares(output *lines.Writer) func() node.LogOutput {
+	return func() node.LogOutput { return node.LogOutput(output.Stats()) }
 }
 
 // nodeOptions are those of this program.
