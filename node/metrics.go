@@ -176,6 +176,9 @@ func (e emitter) cursor(s shipper.Status) {
 	e.gauge("forebay_cursor_lag_events", "Events not yet delivered.", float64(s.LagEvents), "cursor", s.Name)
 	e.gauge("forebay_cursor_lag_seconds", "Age of the oldest event not yet delivered.", s.LagSeconds, "cursor", s.Name)
 	e.gauge("forebay_cursor_rate", "Events delivered a second, over the last minute.", s.RatePerSecond, "cursor", s.Name)
+	if s.Capacity > 0 {
+		e.gauge("forebay_cursor_capacity", "Events delivered a second while it was last behind; absent until it was.", s.Capacity, "cursor", s.Name)
+	}
 	e.gauge("forebay_cursor_dead_letters", "Events set aside.", float64(s.Dead), "cursor", s.Name)
 	a := s.Account
 	e.gauge("forebay_cursor_accepted_events", "Events that the log has taken, which the cursor has to account for.", float64(a.Accepted), "cursor", s.Name)

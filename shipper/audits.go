@@ -40,6 +40,10 @@ type AuditRequest struct {
 	From   uint64 `json:"from,omitempty"` // 0: the oldest event that the log keeps
 	To     uint64 `json:"to,omitempty"`   // 0: the last one that the cursor has delivered
 	Fill   bool   `json:"fill,omitempty"` // deliver once more what is missing
+
+	// Removed is what a time that was asked for reaches back further than the
+	// log does; From is then where the log begins.
+	Removed Removed `json:"-"`
 }
 
 // AuditReport is an audit that runs, or the last one. From, To and Next are
@@ -54,9 +58,9 @@ type AuditReport struct {
 	Error     string    `json:"error,omitempty"` // while it runs: of a try that is being repeated
 
 	Compared uint64   `json:"compared"`
-	Excepted Excepted `json:"excepted"`           // the cursor does not count them as shipped
-	TooOld   uint64   `json:"too_old,omitempty"`  // the destination may have forgotten them, by a rule of its own
-	NotKept  uint64   `json:"not_kept,omitempty"` // the log does not hold them any more
+	Excepted Excepted `json:"excepted"`          // the cursor does not count them as shipped
+	TooOld   uint64   `json:"too_old,omitempty"` // the destination may have forgotten them, by a rule of its own
+	Removed           // the log does not hold them any more
 
 	Missing uint64   `json:"missing"` // not there, and not healed
 	Holes   []Range  `json:"holes,omitempty"`
@@ -205,7 +209,7 @@ func (a *Audits) resolve(r AuditRequest) (AuditReport, *Cursor, error) {
 		r.From = min(oldest, r.To+1)
 	}
 	now := time.Now().UTC()
-	report := AuditReport{AuditRequest: r, State: AuditRunning, Next: r.From, StartedAt: now, UpdatedAt: now}
+	report := AuditReport{AuditRequest: r, Removed: r.Removed, State: AuditRunning, Next: r.From, StartedAt: now, UpdatedAt: now}
 	if r.From < oldest {
 		report.Next = min(oldest, r.To+1)
 		report.NotKept = report.Next - r.From

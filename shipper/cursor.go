@@ -40,6 +40,7 @@ type Cursor struct {
 	stopped   chan struct{}      // closed when it has ended
 	failure   failure
 	rate      meter
+	capacity  capacity
 	dead      deadCount
 	account   account
 	landfill  landfill
@@ -185,8 +186,9 @@ func (c *Cursor) advance(epoch, next uint64, over passed, writes []Write) error 
 		}
 		return c.commit(writes)
 	}
-	if durable := c.log.DurableSeq(); next > durable+1 {
-		return fmt.Errorf("BUG: cursor %s: advance to %d, past the durable end of the log at %d", c.name, next, durable)
+	newest := c.log.DurableSeq()
+	if next > newest+1 {
+		return fmt.Errorf("BUG: cursor %s: advance to %d, past the durable end of the log at %d", c.name, next, newest)
 	}
 	done := plan != nil && plan.Last < next
 	if done {
@@ -216,6 +218,7 @@ func (c *Cursor) advance(epoch, next uint64, over passed, writes []Write) error 
 			c.current = nil
 		}
 		c.rate.add(time.Now(), next-from)
+		c.capacity.advanced(time.Now(), next-from, next, newest)
 	}, writes...)
 }
 

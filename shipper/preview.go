@@ -15,10 +15,24 @@ type Preview struct {
 	Verb   string `json:"verb"` // rewind or skip
 	Survey        // of what is delivered again, or passed over
 
-	Duplicates uint64  `json:"duplicates"`         // events that the destination has had before
-	NotKept    uint64  `json:"not_kept,omitempty"` // asked for, but retention has removed them
-	Oldest     uint64  `json:"oldest"`             // the oldest seq that can be rewound to
-	Seconds    float64 `json:"seconds,omitempty"`  // to finish at the rate of the last minute; 0 if unknown
+	Duplicates uint64 `json:"duplicates"` // events that the destination has had before
+	Removed           // of what was asked for
+	Oldest     uint64 `json:"oldest"` // the oldest seq that can be rewound to
+
+	// Seconds is how long it takes to deliver a rewind's events and what else
+	// waits now, at the capacity of Status; 0 if that is not known.
+	Seconds    float64   `json:"seconds,omitempty"`
+	Capacity   float64   `json:"capacity_per_second,omitempty"`
+	CapacityAt time.Time `json:"capacity_at,omitzero"`
+}
+
+// Removed is what of a range that was asked for the log no longer keeps. Of one
+// that was asked for by time only a bound is known.
+type Removed struct {
+	NotKept uint64    `json:"not_kept,omitempty"`         // seqs
+	AtMost  bool      `json:"not_kept_at_most,omitempty"` // NotKept is that bound
+	Since   time.Time `json:"not_kept_since,omitzero"`    // what was received from here, if a time was asked for,
+	Until   time.Time `json:"not_kept_until,omitzero"`    // until here is not kept; zero: nothing is
 }
 
 // Preview reads the range between the cursor and seq to, and says what a
@@ -73,11 +87,9 @@ func (c *Cursor) preview(ctx context.Context, at position, to uint64) (Preview, 
 	}
 	if p.Verb == "rewind" {
 		c.mu.Lock()
-		rate := c.rate.perSecond(time.Now())
+		p.Capacity, p.CapacityAt = c.capacity.perSecond(), c.capacity.at
+		p.Seconds = c.capacity.takes(p.Events+durable+1-at.Next, c.flush)
 		c.mu.Unlock()
-		if rate > 0 {
-			p.Seconds = float64(p.Events+durable+1-at.Next) / rate
-		}
 	}
 	return p, nil
 }

@@ -57,15 +57,15 @@ type Replay struct {
 	StartedAt time.Time `json:"started_at"`
 	EndedAt   time.Time `json:"ended_at,omitzero"`
 
-	NextSeq     uint64    `json:"next_seq"`           // all of the range below it is done
-	Progress    float64   `json:"progress"`           // of the range, 0 to 1
-	Delivered   uint64    `json:"delivered"`          // events that were selected and confirmed
-	Refused     int       `json:"refused"`            // by the destination
-	Refusals    []Refusal `json:"refusals,omitempty"` // the first 100
-	Lost        []Range   `json:"lost,omitempty"`     // damaged in the log: selected or not, nobody knows
-	Expired     []Range   `json:"expired,omitempty"`  // removed by retention before the replay came, likewise
-	PassedRate  float64   `json:"seqs_per_second"`    // seqs of the range passed, over the last minute
-	SecondsLeft float64   `json:"seconds_left,omitempty"`
+	NextSeq     uint64    `json:"next_seq"`               // all of the range below it is done
+	Progress    float64   `json:"progress"`               // of the range, 0 to 1
+	Delivered   uint64    `json:"delivered"`              // events that were selected and confirmed
+	Refused     int       `json:"refused"`                // by the destination
+	Refusals    []Refusal `json:"refusals,omitempty"`     // the first 100
+	Lost        []Range   `json:"lost,omitempty"`         // damaged in the log: selected or not, nobody knows
+	Expired     []Range   `json:"expired,omitempty"`      // removed by retention before the replay came, likewise
+	PassedRate  float64   `json:"seqs_per_second"`        // seqs of the range passed, over the last minute
+	SecondsLeft float64   `json:"seconds_left,omitempty"` // at the pace while it delivers; 0 if unknown, or nothing is delivered
 
 	Pause      *Pause    `json:"pause,omitempty"`
 	LastError  string    `json:"last_error,omitempty"`
@@ -82,10 +82,10 @@ type ReplayPreview struct {
 	Spec ReplaySpec `json:"replay"` // its range is what there is of the one asked for
 	Survey
 
-	NotKept    uint64  `json:"not_kept,omitempty"` // seqs asked for that retention has removed
-	SameAs     string  `json:"same_as,omitempty"`  // the live cursor that fills the same destination
-	Duplicates uint64  `json:"duplicates"`         // events that it has delivered there
-	Seconds    float64 `json:"seconds,omitempty"`  // to finish at the rate limit; 0 without one
+	Removed            // of what was asked for
+	SameAs     string  `json:"same_as,omitempty"` // the live cursor that fills the same destination
+	Duplicates uint64  `json:"duplicates"`        // events that it has delivered there
+	Seconds    float64 `json:"seconds,omitempty"` // to finish at the rate limit; 0 without one
 }
 
 // replayVersion is the version of the JSON that a replay is saved as.
@@ -136,8 +136,9 @@ func (r *replay) now() (Replay, error) {
 	whole := Range{r.record.First, r.record.Last}.Len()
 	left := whole - (min(s.NextSeq, r.record.Last+1) - r.record.First)
 	out.Progress = float64(whole-left) / float64(whole)
-	if out.PassedRate = s.RatePerSecond; s.RatePerSecond > 0 {
-		out.SecondsLeft = float64(left) / s.RatePerSecond
+	out.PassedRate = s.RatePerSecond
+	if s.Capacity > 0 && s.State == Running && !s.Stopped {
+		out.SecondsLeft = float64(left) / s.Capacity
 	}
 	if out.Refused == 0 {
 		return out, nil

@@ -187,6 +187,7 @@ func (c *Cursor) ship(ctx context.Context, t turn, open func(position) *Feed) (a
 	feed := open(c.pos)
 	stopped := make(chan struct{})
 	c.cancel, c.stopped = cancel, stopped
+	c.capacity.begin(time.Now(), c.log.DurableSeq())
 	c.mu.Unlock()
 
 	err := errors.Join(c.sink.Ship(ctx, feed), feed.close())
@@ -201,6 +202,7 @@ func (c *Cursor) ship(ctx context.Context, t turn, open func(position) *Feed) (a
 	}
 	c.mu.Lock()
 	c.cancel, c.stopped = nil, nil
+	c.capacity.interrupt()
 	c.mu.Unlock()
 	close(stopped)
 	return again

@@ -22,9 +22,11 @@ type Status struct {
 	LagEvents       uint64    `json:"lag_events"`
 	LagSeconds      float64   `json:"lag_seconds"` // age of the oldest event not shipped, 0 if there is none
 	OldestUnshipped time.Time `json:"oldest_unshipped,omitzero"`
-	RatePerSecond   float64   `json:"rate_per_second"`            // over the last minute
-	CatchUpSeconds  float64   `json:"catch_up_seconds,omitempty"` // at that rate, new events not counted; 0 if unknown or done
-	ReplayTo        uint64    `json:"replay_to,omitempty"`        // events up to here go out again after a rewind
+	RatePerSecond   float64   `json:"rate_per_second"`               // over the last minute
+	Capacity        float64   `json:"capacity_per_second,omitempty"` // events a second while it was last behind; 0 if not known
+	CapacityAt      time.Time `json:"capacity_at,omitzero"`          // when that was measured
+	CatchUpSeconds  float64   `json:"catch_up_seconds,omitempty"`    // at its capacity, for what is there now; 0 if unknown, done, or nothing is delivered
+	ReplayTo        uint64    `json:"replay_to,omitempty"`           // events up to here go out again after a rewind
 	Plan            *Plan     `json:"plan,omitempty"`
 	Pause           *Pause    `json:"pause,omitempty"`
 	LastError       string    `json:"last_error"`
@@ -74,6 +76,7 @@ func (c *Cursor) report(err error) {
 		c.failure.active = false
 		return
 	}
+	c.capacity.interrupt()
 	if !c.failure.active {
 		c.failure = failure{since: time.Now().UTC(), active: true}
 		c.logger.Warn("delivery fails, retrying", "err", err)
@@ -90,8 +93,8 @@ func (c *Cursor) Status() Status {
 	s := Status{
 		Name: c.name, NextSeq: c.pos.Next, Epoch: c.pos.Epoch, State: Running,
 		ReplayTo: c.pos.RepeatsTo, Pause: c.pos.Pause, Stopped: !c.runs,
-		RatePerSecond: c.rate.perSecond(time.Now()),
-		LastError:     c.failure.text, ErrorSince: c.failure.since, ErrorCount: c.failure.count,
+		RatePerSecond: c.rate.perSecond(time.Now()), Capacity: c.capacity.perSecond(), CapacityAt: c.capacity.at,
+		LastError: c.failure.text, ErrorSince: c.failure.since, ErrorCount: c.failure.count,
 		Dead: c.dead.letters, Requeued: c.dead.requeued, Discarded: c.pos.Discarded,
 		Lost: c.pos.Lost, Expired: c.pos.Expired, Skipped: c.pos.Skipped,
 	}
@@ -113,16 +116,17 @@ func (c *Cursor) Status() Status {
 	if c.pos.Pause != nil {
 		s.State = Paused
 	}
+	behind := durable + 1 - min(s.NextSeq, durable+1)
+	if s.State == Running && c.runs {
+		s.CatchUpSeconds = c.capacity.takes(behind, c.flush)
+	}
 	c.mu.Unlock()
 
 	if durable >= s.NextSeq {
-		s.LagEvents = durable - s.NextSeq + 1
+		s.LagEvents = behind
 		if at, err := c.log.TimeOf(s.NextSeq); err == nil && !at.IsZero() {
 			s.OldestUnshipped = at
 			s.LagSeconds = max(time.Since(at).Seconds(), 0)
-		}
-		if s.RatePerSecond > 0 {
-			s.CatchUpSeconds = float64(s.LagEvents) / s.RatePerSecond
 		}
 	}
 	if r, ok := c.sink.(Reporter); ok {

@@ -193,7 +193,11 @@ func auditRows(r shipper.AuditReport) [][]string {
 	add("not asked for", x.Dead+x.Discarded+x.Skipped+x.Lost+x.Expired, ": %d dead, %d discarded, %d skipped, %d lost, %d expired",
 		x.Dead, x.Discarded, x.Skipped, x.Lost, x.Expired)
 	add("too old", r.TooOld, ": the table's TTL may have taken them")
-	add("not kept", r.NotKept, ": the log does not hold them any more")
+	if r.NotKept > 0 && !r.Since.IsZero() {
+		rows = append(rows, []string{"not kept", removedText(r.Removed, r.From)})
+	} else {
+		add("not kept", r.NotKept, ": the log does not hold them any more")
+	}
 	rows = append(rows, []string{"missing", fmt.Sprint(r.Missing) + named(r.Holes)})
 	for _, b := range r.Behind {
 		add("", b.Missing, " of session %s of project %s: it has seq %d, and should have %d", b.Session, b.Project, b.Have, b.Want)

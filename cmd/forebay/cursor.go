@@ -88,8 +88,11 @@ func (g *globals) showCursor(s shipper.Status) error {
 	if !s.OldestUnshipped.IsZero() {
 		add("oldest unshipped", "%s", s.OldestUnshipped.Format(time.RFC3339Nano))
 	}
+	if s.Capacity > 0 {
+		add("pace", "%.0f events/s when it was last behind, %s ago", s.Capacity, ago(s.CapacityAt))
+	}
 	if s.CatchUpSeconds > 0 {
-		add("catches up in", "%s at that rate", seconds(s.CatchUpSeconds))
+		add("catches up in", "%s at that pace", seconds(s.CatchUpSeconds))
 	}
 	if s.ReplayTo > 0 {
 		add("replays", "up to seq %d", s.ReplayTo)

@@ -166,15 +166,13 @@ func (g *globals) showRewind(r admin.RewindReply) error {
 	}
 	if r.Verb == "rewind" {
 		rows = append(rows, []string{"delivered before", fmt.Sprintf("%d, expected as duplicates", r.Duplicates)})
-		if r.Seconds > 0 {
-			rows = append(rows, []string{"done in", seconds(r.Seconds) + " at the rate of the last minute"})
-		}
+		rows = append(rows, []string{"done in", estimate(r.Preview)})
 	}
 	if r.Lost > 0 {
 		rows = append(rows, []string{"lost to damage", fmt.Sprint(r.Lost)})
 	}
 	if r.NotKept > 0 {
-		rows = append(rows, []string{"no longer kept", fmt.Sprintf("%d events before seq %d", r.NotKept, r.Oldest)})
+		rows = append(rows, []string{"no longer kept", removedText(r.Removed, r.Oldest)})
 	}
 	if err := g.table(rows...); err != nil {
 		return err
@@ -185,6 +183,33 @@ func (g *globals) showRewind(r admin.RewindReply) error {
 	}
 	_, err := fmt.Fprintln(g.out, "nothing has changed: add --yes to do it")
 	return err
+}
+
+// estimate is how long a rewind takes, as far as that is known.
+func estimate(p shipper.Preview) string {
+	switch {
+	case p.Seconds > 0:
+		return fmt.Sprintf("about %s at %.0f events/s, its pace when it was last behind (%s ago)", seconds(p.Seconds), p.Capacity, ago(p.CapacityAt))
+	case p.Events == 0:
+		return "nothing to do"
+	}
+	return "unknown: since the start of the node the cursor has not been behind for long enough to tell its pace"
+}
+
+// removedText says what of a range is gone, of which oldest is the first seq
+// that is kept.
+func removedText(r shipper.Removed, oldest uint64) string {
+	if !r.AtMost {
+		return fmt.Sprintf("%d events before seq %d", r.NotKept, oldest)
+	}
+	text := fmt.Sprintf("at most %d events before seq %d", r.NotKept, oldest)
+	if r.Since.IsZero() {
+		return text
+	}
+	if r.Until.IsZero() {
+		return fmt.Sprintf("all that was received since %s: %s", r.Since.Format(time.RFC3339), text)
+	}
+	return fmt.Sprintf("what was received from %s to %s (%s): %s", r.Since.Format(time.RFC3339), r.Until.Format(time.RFC3339), seconds(r.Until.Sub(r.Since).Seconds()), text)
 }
 
 func atLeast(n int, more bool) string {

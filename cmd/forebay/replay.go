@@ -97,7 +97,7 @@ func (g *globals) showStarted(r admin.ReplayReply) error {
 		rows = append(rows, []string{"lost to damage", fmt.Sprint(p.Lost)})
 	}
 	if p.NotKept > 0 {
-		rows = append(rows, []string{"no longer kept", fmt.Sprintf("%d seqs before %d", p.NotKept, p.Spec.First)})
+		rows = append(rows, []string{"no longer kept", removedText(p.Removed, p.Spec.First)})
 	}
 	if err := g.table(rows...); err != nil {
 		return err

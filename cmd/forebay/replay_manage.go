@@ -113,7 +113,7 @@ func (g *globals) showReplay(r shipper.Replay, err error) error {
 		add("next seq", "%d, %s done, %.1f seqs/s over the last minute", r.NextSeq, progressText(r), r.PassedRate)
 	}
 	if r.SecondsLeft > 0 {
-		add("done in", "%s at that rate", seconds(r.SecondsLeft))
+		add("done in", "%s at its pace", seconds(r.SecondsLeft))
 	}
 	add("delivered", "%d events", r.Delivered)
 	if len(r.Lost) > 0 {

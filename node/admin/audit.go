@@ -91,11 +91,11 @@ func (a *api) startAudit(r *http.Request, _ httprouter.Params) (any, error) {
 		if req.From > 0 {
 			return nil, refuse(http.StatusBadRequest, "give from or from_time, not both")
 		}
-		seq, err := a.Log.SeekTime(req.FromTime)
+		from, err := a.since(req.FromTime)
 		if err != nil {
 			return nil, err
 		}
-		ask.From = seq
+		ask.From, ask.Removed = from.seq, from.removed
 	}
 	if !req.ToTime.IsZero() {
 		if req.To > 0 {

@@ -89,27 +89,30 @@ func (a *api) rewind(r *http.Request, p httprouter.Params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	to, forward, err := a.target(c, req)
+	to, err := a.target(c, req)
 	if err != nil {
 		return nil, err
 	}
-	if at := c.Next(); !forward && to > at {
-		return nil, refuse(http.StatusUnprocessableEntity, "seq %d is not behind cursor %s, which stands at %d: to go forward, skip", to, c.Name(), at)
+	if at := c.Next(); !to.forward && to.seq > at {
+		return nil, refuse(http.StatusUnprocessableEntity, "seq %d is not behind cursor %s, which stands at %d: to go forward, skip", to.seq, c.Name(), at)
 	}
 	if !req.Apply {
-		preview, err := c.Preview(r.Context(), to)
+		preview, err := c.Preview(r.Context(), to.seq)
+		if preview.NotKept == 0 {
+			preview.Removed = to.removed
+		}
 		return RewindReply{Preview: preview}, err
 	}
-	return a.move(r, c, req, to, forward)
+	return a.move(r, c, req, to)
 }
 
 // move applies a rewind or skip and tells what it touched.
-func (a *api) move(r *http.Request, c *shipper.Cursor, req RewindRequest, to uint64, forward bool) (any, error) {
-	move, kept := c.Rewind, max(to, a.Log.FirstSeq())
-	if forward {
+func (a *api) move(r *http.Request, c *shipper.Cursor, req RewindRequest, to target) (any, error) {
+	move := c.Rewind
+	if to.forward {
 		move = c.SkipTo
 	}
-	moved, err := move(r.Context(), req.Command.shipper(), kept)
+	moved, err := move(r.Context(), req.Command.shipper(), max(to.seq, a.Log.FirstSeq()))
 	if err != nil {
 		return nil, err
 	}
@@ -117,39 +120,58 @@ func (a *api) move(r *http.Request, c *shipper.Cursor, req RewindRequest, to uin
 	if err != nil { // it was moved all the same, which must not look like a failure
 		a.Logger.Warn("a cursor was moved, but what that touched cannot be told", "cursor", c.Name(), "err", err)
 	}
-	touched.NotKept = kept - to
+	touched.Removed = to.removed
 	return RewindReply{Preview: touched, Applied: true, Epoch: moved.Epoch}, nil
 }
 
-// target is the seq that a request names in one of its ways.
-func (a *api) target(c *shipper.Cursor, req RewindRequest) (seq uint64, forward bool, err error) {
-	given := 0
-	take := func(named bool, find func() (uint64, error)) {
-		if named {
-			given++
-			seq, err = find()
-		}
-	}
-	plain := func(n uint64) func() (uint64, error) { return func() (uint64, error) { return n, nil } }
-	take(req.ToSeq > 0, plain(req.ToSeq))
-	take(req.SkipTo > 0, plain(req.SkipTo))
-	take(req.SkipEnd, plain(a.Log.DurableSeq()+1))
-	take(req.ToStart, plain(a.Log.FirstSeq()))
-	take(!req.ToTime.IsZero(), func() (uint64, error) { return a.Log.SeekTime(req.ToTime) })
-	take(req.Back > 0, func() (uint64, error) { return a.before(c, time.Duration(req.Back)) })
-	if given != 1 {
-		return 0, false, refuse(http.StatusBadRequest, "say in exactly one way where to go: to_seq, to_time, to_start, back, skip_to or skip_to_end")
-	}
-	return seq, req.SkipTo > 0 || req.SkipEnd, err
+// target is where a request wants a cursor to go.
+type target struct {
+	seq     uint64
+	forward bool
+	removed shipper.Removed // what lies from there on and is no longer kept
 }
 
-// before is the first seq received within d of the last one that c delivered.
-func (a *api) before(c *shipper.Cursor, d time.Duration) (uint64, error) {
+// target finds what a request names in one of its ways.
+func (a *api) target(c *shipper.Cursor, req RewindRequest) (to target, err error) {
+	given := 0
+	take := func(named bool, find func() (target, error)) {
+		if named {
+			given++
+			to, err = find()
+		}
+	}
+	plain := func(to target) func() (target, error) { return func() (target, error) { return to, nil } }
+	take(req.ToSeq > 0, plain(target{seq: req.ToSeq, removed: a.removedBefore(req.ToSeq)}))
+	take(req.ToStart, plain(target{seq: a.Log.FirstSeq(), removed: a.removedBefore(1)}))
+	take(!req.ToTime.IsZero(), func() (target, error) { return a.since(req.ToTime) })
+	take(req.Back > 0, func() (target, error) { return a.before(c, time.Duration(req.Back)) })
+	take(req.SkipTo > 0, plain(target{seq: req.SkipTo, forward: true}))
+	take(req.SkipEnd, plain(target{seq: a.Log.DurableSeq() + 1, forward: true}))
+	if given != 1 {
+		return to, refuse(http.StatusBadRequest, "say in exactly one way where to go: to_seq, to_time, to_start, back, skip_to or skip_to_end")
+	}
+	return to, err
+}
+
+// since is where what was received at a time or later begins.
+func (a *api) since(at time.Time) (to target, err error) {
+	to.removed = a.removedSince(at) // before the seq is looked for: retention may run in between
+	to.seq, err = a.Log.SeekTime(at)
+	return to, err
+}
+
+// before is where what was received within d of the last event that c delivered
+// begins. If that one is not kept, nor is anything before it.
+func (a *api) before(c *shipper.Cursor, d time.Duration) (target, error) {
 	at, err := c.DeliveredTo()
 	if err != nil {
-		return 0, fmt.Errorf("find when the last delivered event was received: %w", err)
+		return target{}, fmt.Errorf("find when the last delivered event was received: %w", err)
 	}
-	return a.Log.SeekTime(at.Add(-d))
+	if at.IsZero() {
+		first := a.Log.FirstSeq()
+		return target{seq: first, removed: shipper.Removed{NotKept: first - 1, AtMost: true}}, nil
+	}
+	return a.since(at.Add(-d))
 }
 
 // command finds the cursor that the path names and reads the body.

@@ -23,39 +23,46 @@ func (a *api) startReplay(r *http.Request, _ httprouter.Params) (any, error) {
 	if err := decode(r, &req); err != nil {
 		return nil, err
 	}
-	if err := a.seekRange(&req); err != nil {
+	removed, err := a.seekRange(&req)
+	if err != nil {
 		return nil, err
 	}
 	if !req.Apply {
 		preview, err := a.Replays.Preview(r.Context(), req.ReplaySpec)
+		if removed.NotKept > 0 {
+			preview.Removed = removed
+		}
 		return ReplayReply{Preview: &preview}, err
 	}
 	begun, err := a.Replays.Start(req.Command.shipper(), req.ReplaySpec)
 	return ReplayReply{Replay: &begun}, err
 }
 
-// seekRange turns times into seqs: those of the log ascend with them.
-func (a *api) seekRange(req *ReplayRequest) (err error) {
+// seekRange turns times into seqs: those of the log ascend with them. It tells
+// what the log no longer keeps of a time to begin at.
+func (a *api) seekRange(req *ReplayRequest) (removed shipper.Removed, err error) {
 	if !req.FromTime.IsZero() && req.First > 0 || !req.ToTime.IsZero() && req.Last > 0 {
-		return refuse(http.StatusBadRequest, "say in one way where to begin and where to end: from_seq or from_time, to_seq or to_time")
+		return removed, refuse(http.StatusBadRequest, "say in one way where to begin and where to end: from_seq or from_time, to_seq or to_time")
 	}
 	if !req.FromTime.IsZero() {
-		if req.First, err = a.Log.SeekTime(req.FromTime); err != nil {
-			return err
+		from, err := a.since(req.FromTime)
+		if err != nil {
+			return removed, err
 		}
+		req.First, removed = from.seq, from.removed
 	}
 	if req.ToTime.IsZero() {
-		return nil
+		return removed, nil
 	}
 	behind, err := a.Log.SeekTime(req.ToTime)
 	if err != nil {
-		return err
+		return removed, err
 	}
 	if behind <= a.Log.FirstSeq() {
-		return refuse(http.StatusUnprocessableEntity, "the log keeps nothing received before %s", req.ToTime.UTC().Format(time.RFC3339))
+		return removed, refuse(http.StatusUnprocessableEntity, "the log keeps nothing received before %s", req.ToTime.UTC().Format(time.RFC3339))
 	}
 	req.Last = behind - 1
-	return nil
+	return removed, nil
 }
 
 func (a *api) pauseReplay(r *http.Request, p httprouter.Params) (any, error) {

@@ -65,6 +65,13 @@ export function step(c) {
   })
 }
 
+// removed says what of a range that was asked for is gone.
+function removed(p) {
+  const what = `${p.not_kept_at_most ? "at most " : ""}${many(p.not_kept, "event")}`
+  if (!p.not_kept_since) return what
+  return `what was received since ${stamp(p.not_kept_since)}${p.not_kept_until ? ` and before ${stamp(p.not_kept_until)}` : ""} UTC: ${what}`
+}
+
 // previewed shows what a move would touch.
 function previewed(p) {
   const skip = p.verb === "skip"
@@ -77,9 +84,9 @@ function previewed(p) {
       ["days received", p.days.length > 4 ? `${p.days[0]} to ${p.days.at(-1)}` : p.days.join(", ")],
       ["size", bytes(p.bytes)],
       skip ? ["", ""] : ["the destination has had before", many(p.duplicates, "event")],
-      ["takes", p.seconds ? `about ${span(p.seconds)} at the rate of the last minute` : null],
+      ["takes", skip ? null : p.seconds ? `about ${span(p.seconds)} at ${count(p.capacity_per_second)} events/s, its pace when it was last behind` : "unknown: the cursor has not been behind since the node’s start"],
       ["damaged in the log", p.lost ? count(p.lost) : null],
-      ["no longer kept", p.not_kept ? many(p.not_kept, "event") : null],
+      ["no longer kept", p.not_kept ? removed(p) : null],
     ])),
   ]
 }
