@@ -12,8 +12,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -24,22 +22,6 @@ import (
 	"forebay/router/auth"
 	"forebay/router/auth/file"
 )
-
-// snippet is the README's one piece of code in a language, under "Send events".
-func snippet(t *testing.T, language string) string {
-	t.Helper()
-	text, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, found := strings.Cut(string(text), "\n## Send events\n")
-	section, _, ended := strings.Cut(section, "\n## ")
-	pieces := regexp.MustCompile("(?s)\n```"+language+"\n(.*?)```").FindAllStringSubmatch(section, -1)
-	if !found || !ended || len(pieces) != 1 {
-		t.Fatalf("the README has %d pieces of %s under Send events, want 1", len(pieces), language)
-	}
-	return pieces[0][1]
-}
 
 // lost, as a fault, is a reply that reaches nobody: the sender cannot know that
 // its events are stored.
@@ -185,17 +167,13 @@ func runSnippet(t *testing.T, language, url, key string) (out []byte, err error)
 }
 
 func goSnippet(t *testing.T, dir string) [][]string {
-	for name, text := range map[string]string{"main.go": snippet(t, "go"), "go.mod": "module sender\n\ngo 1.24\n"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	nodetest.WriteSender(t, dir)
 	return [][]string{{"go", "vet", "."}, {"go", "run", "."}}
 }
 
 func curlSnippet(t *testing.T, _ string) [][]string {
 	need(t, "curl")
-	return [][]string{{"sh", "-euc", snippet(t, "sh")}}
+	return [][]string{{"sh", "-euc", nodetest.Snippet(t, "sh")}}
 }
 
 // browserSteps follow the snippet in the page. One event has its first replies
@@ -241,7 +219,7 @@ window.fetch = (...args) => {
 // in the log.
 func TestBrowserSnippet(t *testing.T) {
 	chromium := need(t, "chromium")
-	js := snippet(t, "js")
+	js := nodetest.Snippet(t, "js")
 	if lines := strings.Count(js, "\n"); lines > 30 {
 		t.Errorf("the snippet has %d lines, too many for a page of an SDK's manual", lines)
 	}

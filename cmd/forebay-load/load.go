@@ -157,6 +157,7 @@ func (l *load) try(ctx context.Context, b sample.Batch) (wait time.Duration, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-API-Key", l.flags.key)
+	req.Header.Set("X-Session-Id", b.Session) // by which a load balancer chooses the node
 	res, err := l.http.Do(req)
 	if err != nil {
 		return 100 * time.Millisecond, err
@@ -168,17 +169,19 @@ func (l *load) try(ctx context.Context, b sample.Batch) (wait time.Duration, err
 	if err != nil {
 		return 100 * time.Millisecond, fmt.Errorf("read the answer: %w", err)
 	}
-	switch res.StatusCode {
-	case http.StatusOK:
+	switch {
+	case res.StatusCode == http.StatusOK && json.Valid(answer):
 		return 0, l.answered(b, answer)
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+	case res.StatusCode == http.StatusOK:
+		return time.Second, fmt.Errorf("the answer is not a node's: %.200q", answer)
+	case res.StatusCode == http.StatusTooManyRequests || res.StatusCode >= 500: // of the node or of a proxy before it
 		seconds, err := strconv.Atoi(res.Header.Get("Retry-After"))
 		if err != nil || seconds < 1 {
 			seconds = 1
 		}
-		return time.Duration(seconds) * time.Second, fmt.Errorf("the node answered %s", res.Status)
+		return time.Duration(seconds) * time.Second, fmt.Errorf("the answer is %s", res.Status)
 	}
-	return 0, fmt.Errorf("the node answered %s: %s", res.Status, answer)
+	return 0, fmt.Errorf("the node answered %s: %.1000s", res.Status, answer)
 }
 
 // answered reads a 200. To an ordinary key it says nothing, and there are no

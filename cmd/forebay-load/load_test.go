@@ -44,6 +44,12 @@ func (n *strictNode) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Retry-After", "1")
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
+	case 3: // a proxy whose nodes are away
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	case 4: // somebody else
+		_, _ = io.WriteString(w, "<html>Welcome</html>")
+		return
 	}
 	type result struct {
 		Index   int    `json:"index"`
@@ -54,8 +60,9 @@ func (n *strictNode) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	for i, e := range body.Events {
 		var event struct {
 			IdempotencyKey string `json:"idempotencyKey"`
+			SessionID      string `json:"sessionId"`
 		}
-		if err := json.Unmarshal(e, &event); err != nil {
+		if err := json.Unmarshal(e, &event); err != nil || event.SessionID != req.Header.Get("X-Session-Id") {
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
@@ -97,7 +104,7 @@ func TestSendKeepsReceipts(t *testing.T) {
 	if err := json.Unmarshal([]byte(printed), &s); err != nil {
 		t.Fatal(err)
 	}
-	if s.Events != 203 || s.Receipts+s.Dropped["privacy"] != 203 || s.Receipts != len(node.accepted) || s.Retries != 2 {
+	if s.Events != 203 || s.Receipts+s.Dropped["privacy"] != 203 || s.Receipts != len(node.accepted) || s.Retries != 4 {
 		t.Errorf("%s", printed)
 	}
 	if r := node.check.Report(); r.Events != 203 || r.OutOfOrder+r.Missing+r.Foreign != 0 || r.Sessions != 7 {
@@ -129,7 +136,7 @@ func TestSendStopsAtWhatWillNotPass(t *testing.T) {
 		want   string
 	}{
 		"refused":  {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, want: "401"},
-		"garbage":  {answer: func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "what?") }, want: "not JSON"},
+		"garbage":  {answer: func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "what?") }, args: []string{"--patience", "200ms"}, want: "not a node's"},
 		"patience": {answer: func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }, args: []string{"--patience", "200ms"}, want: "EOF"},
 		"flags":    {args: []string{"--events", "0"}, want: "--events"},
 		"key":      {args: []string{"--key-file", "/nowhere"}, want: "--key-file"},

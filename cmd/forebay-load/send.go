@@ -37,8 +37,9 @@ func newSend(out io.Writer) *cobra.Command {
 		Short: "Post sample events to a node",
 		Long: `Posts sample events to a node, each session by one client and in order.
 
-What the network loses, or a strict key's 429 or 503 turns away, is sent again
-with the same idempotency keys. With a strict key --receipts gets a line of
+What the network loses, a 429 or any 5xx turns away, or somebody else than a
+node answers is sent again with the same idempotency keys. Each request names
+its session in X-Session-Id, as a load balancer before several nodes wants it. With a strict key --receipts gets a line of
 JSON for each event that the node says it accepted: {"key","session","seq"}.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), out) },
