@@ -44,8 +44,8 @@ test: deps-if-root ## run all tests under the race detector
 	@CGO_ENABLED=0 go build -o /dev/null ./shipper/clickhouse/clickhousetest/gateway
 	$(TEST) ./...
 
-check: ## format, vet, staticcheck, cross-builds and all tests: what .ci/run runs
-	@for stage in format vet staticcheck cross test; do \
+check: ## format, tidy, vet, staticcheck, cross-builds and all tests: what .ci/run runs
+	@for stage in format tidy vet staticcheck cross test; do \
 		begun=$$SECONDS; echo "== $$stage"; \
 		$(MAKE) --no-print-directory $$stage || { echo "== $$stage failed after $$((SECONDS - begun)) s"; exit 1; }; \
 		echo "== $$stage passed in $$((SECONDS - begun)) s"; \
@@ -54,6 +54,9 @@ check: ## format, vet, staticcheck, cross-builds and all tests: what .ci/run run
 format: ## name the files that gofmt would change
 	@files=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 -r gofmt -l) || exit 1; \
 	if [ -n "$$files" ]; then echo "gofmt would change (run gofmt -w on them):"; echo "$$files"; exit 1; fi
+
+tidy: ## name what go mod tidy would change
+	go mod tidy -diff
 
 vet: ## go vet
 	go vet ./...
@@ -97,4 +100,4 @@ deps-if-root:
 clean: ## remove what build and the demos leave (the installed engine in .cache stays)
 	rm -rf bin .demo
 
-.PHONY: help build demo demo-full test check format vet staticcheck cross bench torture sweeps soak fuzz deps deps-if-root clean
+.PHONY: help build demo demo-full test check format tidy vet staticcheck cross bench torture sweeps soak fuzz deps deps-if-root clean

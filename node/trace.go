@@ -136,9 +136,9 @@ func (n *Node) knownProjects() []string {
 func (n *Node) unpack(t *admin.Trace, b *wal.Block, wanted func(e shipper.Event, key string) bool) error {
 	block := admin.TracedBlock{Number: b.Number, File: b.File, Offset: b.Offset, FirstSeq: b.FirstSeq, Events: int(b.Events)}
 	var found []admin.TracedEvent
-	for first, data := range b.Entries() {
+	for first, entry := range b.Entries() {
 		block.Requests++
-		batch, err := record.Decode(data)
+		batch, err := record.Decode(entry.Data)
 		if err != nil {
 			return fmt.Errorf("read the request at seq %d: %w", first, err)
 		}

@@ -26,18 +26,19 @@ type Feed struct {
 	refill    *refill // events that the destination lacks; nil: no
 	part      *part   // yields no more than this of the log; nil: all
 
-	reader *wal.Reader
-	batch  *Batch       // being collected; kept when that is interrupted
-	queue  []Event      // read from the log, not handed out
-	lost   []wal.Gap    // likewise, in order, all before or between the queue's events
-	next   uint64       // first seq not handed out
-	end    uint64       // first seq not read
-	left   int          // batches still to hand out; negative: no limit
-	record record.Batch // what is being read, kept for its memory
-	read   []Event      // memory of queue
-	spare  []Event      // memory for the next batch, see Reuse
-	before int          // events in the batch before
-	detach bool         // see Detach
+	reader     *wal.Reader
+	batch      *Batch       // being collected; kept when that is interrupted
+	queue      []Event      // read from the log, not handed out
+	lost       []wal.Gap    // likewise, in order, all before or between the queue's events
+	next       uint64       // first seq not handed out
+	end        uint64       // first seq not read
+	left       int          // batches still to hand out; negative: no limit
+	record     record.Batch // what is being read, kept for its memory
+	read       []Event      // memory of queue
+	spare      []Event      // memory for the next batch, see Reuse
+	before     int          // events in the batch before
+	detach     bool         // see Detach
+	unreadable error        // a block of a newer release, which the reader has passed
 
 	mu       sync.Mutex
 	advanced uint64    // all below was advanced over
@@ -255,6 +256,9 @@ func (f *Feed) fitting(b *Batch) int {
 
 // readBlock reads the next block of the log into the queue, which is empty.
 func (f *Feed) readBlock(ctx context.Context) error {
+	if f.unreadable != nil {
+		return f.unreadable
+	}
 	block, err := f.nextBlock(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -267,7 +271,12 @@ func (f *Feed) readBlock(ctx context.Context) error {
 		f.end = f.part.last + 1
 		return nil
 	}
-	f.queue, f.lost = f.part.filter(unpack(block, &f.record, f.end, f.read, f.lost))
+	events, lost, err := unpack(block, &f.record, f.end, f.read, f.lost)
+	if err != nil {
+		f.unreadable = err // the reader has passed the block
+		return err
+	}
+	f.queue, f.lost = f.part.filter(events, lost)
 	f.read = f.queue[:0]
 	f.end = block.FirstSeq + uint64(block.Events)
 	if f.detach {
@@ -346,7 +355,10 @@ func readRange(ctx context.Context, log Log, first, last uint64) (_ *Batch, err 
 		if err != nil {
 			return nil, err
 		}
-		events, lost := unpack(block, &batch, at, nil, nil)
+		events, lost, err := unpack(block, &batch, at, nil, nil)
+		if err != nil {
+			return nil, err
+		}
 		for _, e := range events {
 			if e.Seq <= last {
 				b.Events = append(b.Events, e)

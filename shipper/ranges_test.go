@@ -100,7 +100,7 @@ func TestPreviewTellsWhatIsNoLongerKept(t *testing.T) {
 // is no record.
 func appendGarbage(t *testing.T, rig *shippertest.Rig, n int) {
 	t.Helper()
-	if _, err := rig.Log.Append(ctx, wal.Entry{Data: []byte("\xff no record"), Events: n}); err != nil {
+	if _, err := rig.Log.Append(ctx, wal.Entry{Data: []byte("\x00 no record"), Events: n}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -42,7 +42,7 @@ func TestReplayDeliversExactlyWhatIsSelected(t *testing.T) {
 				e := known{pick("p"), pick("s"), pick("t")}
 				if rapid.IntRange(0, 19).Draw(rt, "damage") == 0 {
 					e = known{}
-					if _, err := b.Log.Append(context.Background(), wal.Entry{Data: []byte("\xff no record"), Events: 1}); err != nil {
+					if _, err := b.Log.Append(context.Background(), wal.Entry{Data: []byte("\x00 no record"), Events: 1}); err != nil {
 						rt.Fatal(err)
 					}
 				} else {

@@ -41,9 +41,9 @@ func (s *Scan) Next(ctx context.Context) (Event, bool, error) {
 		if err != nil {
 			return Event{}, false, err
 		}
-		var lost []wal.Gap
-		s.queue, lost = unpack(block, &s.batch, s.at, s.queue, nil)
-		s.lost = append(s.lost, lost...)
+		if s.queue, s.lost, err = unpack(block, &s.batch, s.at, s.queue, s.lost); err != nil {
+			return Event{}, false, err
+		}
 		s.at = block.FirstSeq + uint64(block.Events)
 	}
 	e := s.queue[0]

@@ -1,6 +1,8 @@
 package shipper
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 
 	"forebay/wal"
@@ -26,24 +28,38 @@ func detach(events []Event) {
 	}
 }
 
-// unpack appends the events of a block that are not before from. An entry
-// that passed the block's checksum and yet cannot be decoded is named lost,
-// whole: nobody guesses at its content. Batch is memory to decode into.
-func unpack(block *wal.Block, batch *record.Batch, from uint64, events []Event, lost []wal.Gap) ([]Event, []wal.Gap) {
+// unpack appends the events of a block that are not before from. An entry that
+// passed the block's checksum and yet is no record of as many events as it
+// counts is named lost, it alone: nobody guesses at its content. A record of a
+// newer version is not lost: unpack returns a *PauseError that names it, and of
+// the block nothing. Batch is memory to decode into.
+func unpack(block *wal.Block, batch *record.Batch, from uint64, events []Event, lost []wal.Gap) ([]Event, []wal.Gap, error) {
+	had, hadLost := len(events), len(lost)
 	for _, g := range block.Gaps {
 		if g.Last >= from {
 			g.First = max(g.First, from)
 			lost = append(lost, g)
 		}
 	}
-	end := block.FirstSeq + uint64(block.Events)
-	for first, data := range block.Entries() {
-		if err := batch.Decode(data); err != nil || first+uint64(len(batch.Events)) > end {
+	for first, entry := range block.Entries() {
+		last := first + uint64(entry.Events) - 1
+		if last < from {
+			continue
+		}
+		err := batch.Decode(entry.Data)
+		if newer := (*record.VersionError)(nil); errors.As(err, &newer) {
+			clear(events[had:])
+			return events[:had], lost[:hadLost], &PauseError{
+				Reason: fmt.Sprintf("the log was written by a newer release from seq %d on: run that release again", first),
+				Err:    newer,
+			}
+		}
+		if err != nil || len(batch.Events) != entry.Events {
 			lost = append(lost, wal.Gap{
-				First: max(first, from), Last: end - 1,
+				First: max(first, from), Last: last,
 				Reason: "record cannot be decoded", File: block.File, Offset: block.Offset,
 			})
-			return events, lost
+			continue
 		}
 		events = slices.Grow(events, len(batch.Events))
 		for i, e := range batch.Events {
@@ -59,5 +75,5 @@ func unpack(block *wal.Block, batch *record.Batch, from uint64, events []Event, 
 		}
 		clear(batch.Events) // lets go of the block
 	}
-	return events, lost
+	return events, lost, nil
 }

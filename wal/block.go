@@ -105,14 +105,14 @@ func (b *Block) Release() {
 	}
 }
 
-// Entries yields each entry's first seq and its Data, in order. The bytes
-// belong to the block and stay valid as long as it is referenced.
-func (b *Block) Entries() iter.Seq2[uint64, []byte] {
-	return func(yield func(uint64, []byte) bool) {
+// Entries yields each entry's first seq and its Data and Events, in order. The
+// bytes belong to the block and stay valid as long as it is referenced.
+func (b *Block) Entries() iter.Seq2[uint64, Entry] {
+	return func(yield func(uint64, Entry) bool) {
 		seq, rest := b.FirstSeq, b.payload
 		for len(rest) > 0 {
 			events, data, next, ok := cutEntry(rest)
-			if !ok || !yield(seq, data) {
+			if !ok || !yield(seq, Entry{Data: data, Events: int(events)}) {
 				return // framing was checked when the block was decoded
 			}
 			seq, rest = seq+events, next

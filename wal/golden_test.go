@@ -67,8 +67,8 @@ func describe(b *wal.Block) golden {
 		Number: b.Number, FirstSeq: b.FirstSeq, LogID: b.LogID, Compression: b.Compression.String(),
 		TimeMillis: b.Time.UnixMilli(), Masked: b.Mask != 0, Digests: b.Digests, Entries: map[uint64][]byte{},
 	}
-	for seq, data := range b.Entries() {
-		g.Entries[seq] = data
+	for seq, entry := range b.Entries() {
+		g.Entries[seq] = entry.Data
 	}
 	return g
 }

@@ -135,8 +135,8 @@ func readAll(t testing.TB, l *wal.Log, from uint64) contents {
 			t.Fatalf("block %d ends at seq %d behind the durable %d", b.Number, b.LastSeq(), l.DurableSeq())
 		}
 		last := b.FirstSeq
-		for seq, data := range b.Entries() {
-			got.entries[seq] = slices.Clone(data)
+		for seq, entry := range b.Entries() {
+			got.entries[seq] = slices.Clone(entry.Data)
 			last = seq
 		}
 		if last > b.LastSeq() {

@@ -103,9 +103,9 @@ func TestGroupCommit(t *testing.T) {
 func checkDigests(t *testing.T, b *wal.Block) {
 	t.Helper()
 	digests := b.Digests
-	for seq, data := range b.Entries() {
+	for seq, entry := range b.Entries() {
 		n := uint64(0)
-		for _, c := range data[:8] {
+		for _, c := range entry.Data[:8] {
 			n = n<<8 | uint64(c)
 		}
 		for i := 0; len(digests) > 0 && digests[0] == n<<16|uint64(i); i++ {

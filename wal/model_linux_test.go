@@ -185,8 +185,8 @@ func (m *model) history(t *rapid.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for seq, data := range b.Entries() {
-			found[seq] = binary.BigEndian.Uint64(data)
+		for seq, entry := range b.Entries() {
+			found[seq] = binary.BigEndian.Uint64(entry.Data)
 		}
 	}
 	m.mu.Lock()
@@ -228,10 +228,10 @@ func (m *model) follow(ctx context.Context, l *wal.Log, next uint64) {
 func (m *model) compare(b *wal.Block) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for seq, data := range b.Entries() {
-		n := binary.BigEndian.Uint64(data)
-		if e := m.tried[n]; string(e.Data) != string(data) {
-			m.problems = append(m.problems, fmt.Sprintf("seq %d holds %q, which is not entry %d or was refused", seq, data, n))
+	for seq, entry := range b.Entries() {
+		n := binary.BigEndian.Uint64(entry.Data)
+		if e := m.tried[n]; string(e.Data) != string(entry.Data) {
+			m.problems = append(m.problems, fmt.Sprintf("seq %d holds %q, which is not entry %d or was refused", seq, entry.Data, n))
 		}
 		if other, taken := m.accepted[seq]; taken && other != n {
 			m.problems = append(m.problems, fmt.Sprintf("seq %d holds entry %d, accepted was %d", seq, n, other))

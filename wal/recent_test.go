@@ -117,9 +117,9 @@ func TestTailNeedsNoDisk(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for seq, data := range b.Entries() {
-			if seq != first || data[0] != byte(n) {
-				t.Fatalf("seq %d holds %d, want %d at %d", seq, data[0], n, first)
+		for seq, entry := range b.Entries() {
+			if seq != first || entry.Data[0] != byte(n) {
+				t.Fatalf("seq %d holds %d, want %d at %d", seq, entry.Data[0], n, first)
 			}
 		}
 	}
@@ -289,12 +289,12 @@ func marked(number uint64, size int) Entry {
 // digests.
 func checkMarked(b *Block) error {
 	at := b.FirstSeq
-	for seq, data := range b.Entries() {
-		if seq != at || len(data) < 8 {
-			return fmt.Errorf("block %d: %d bytes at seq %d where %d is next", b.Number, len(data), seq, at)
+	for seq, entry := range b.Entries() {
+		if seq != at || len(entry.Data) < 8 {
+			return fmt.Errorf("block %d: %d bytes at seq %d where %d is next", b.Number, len(entry.Data), seq, at)
 		}
-		e := marked(uint64(binary.LittleEndian.Uint32(data[4:])), len(data))
-		if !bytes.Equal(data, e.Data) {
+		e := marked(uint64(binary.LittleEndian.Uint32(entry.Data[4:])), len(entry.Data))
+		if !bytes.Equal(entry.Data, e.Data) {
 			return fmt.Errorf("block %d, seq %d: not the entry that its beginning says", b.Number, seq)
 		}
 		from := int(seq - b.FirstSeq)

@@ -262,8 +262,8 @@ func compare(t *testing.T, dir, file string) {
 		if err != nil {
 			break
 		}
-		for first, data := range block.Entries() {
-			b, err := record.Decode(data)
+		for first, entry := range block.Entries() {
+			b, err := record.Decode(entry.Data)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -135,8 +135,8 @@ func ReadLog(t testing.TB, log *wal.Log) []Stored {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for seq, data := range block.Entries() {
-			batch, err := record.Decode(data)
+		for seq, entry := range block.Entries() {
+			batch, err := record.Decode(entry.Data)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -74,8 +74,8 @@ func readLog(t *testing.T, rig *shippertest.Rig) map[string][][]byte {
 			}
 			return events
 		}
-		for _, data := range block.Entries() {
-			b, err := record.Decode(data)
+		for _, entry := range block.Entries() {
+			b, err := record.Decode(entry.Data)
 			if err != nil {
 				t.Fatal(err)
 			}

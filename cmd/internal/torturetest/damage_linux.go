@@ -178,8 +178,8 @@ func (w *world) logged() (known map[uint64]string, firstKept uint64, err error) 
 		if err != nil {
 			return nil, 0, err
 		}
-		for seq, data := range block.Entries() {
-			b, err := record.Decode(data)
+		for seq, entry := range block.Entries() {
+			b, err := record.Decode(entry.Data)
 			if err != nil {
 				return nil, 0, fmt.Errorf("the record of seq %d: %w", seq, err)
 			}
