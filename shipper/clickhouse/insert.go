@@ -25,7 +25,7 @@ func (c *server) insert(ctx context.Context, b *block, rows []int, token string)
 			types = append(types, driver.ColumnNameAndType{Name: col.name, Type: f.kind})
 		}
 	}
-	request := driver.Context(ctx, driver.WithQueryID(token), driver.WithSettings(settings), driver.WithColumnNamesAndTypes(types))
+	request := driver.Context(expecting(ctx, answerStored), driver.WithQueryID(token), driver.WithSettings(settings), driver.WithColumnNamesAndTypes(types))
 	batch, err := c.conn.PrepareBatch(request, c.into)
 	if err != nil {
 		return false, c.failed(ctx, "insert", err)

@@ -84,7 +84,7 @@ func (o Options) dial(life context.Context, addr string) (driver.Conn, error) {
 			own.TransportFunc = func(t *http.Transport) (http.RoundTripper, error) {
 				t.Proxy = nil
 				t.IdleConnTimeout = 3 * time.Second // below any server's keep_alive_timeout
-				return t, nil
+				return checkedTransport{t}, nil
 			}
 			return dial(ctx, addr, &own)
 		},
@@ -188,6 +188,10 @@ func (c *server) queryRow(ctx context.Context, query string, into ...any) error 
 func (c *server) exec(ctx context.Context, statement string) error {
 	ctx, cancel := withTimer(ctx, c.timeout)
 	defer cancel()
+	ctx = expecting(ctx, answerNothing)
+	if strings.Contains(statement, " ON CLUSTER ") {
+		ctx = expecting(ctx, answerHosts)
+	}
 	if err := c.conn.Exec(ctx, statement); err != nil {
 		return c.failed(ctx, "execute", err)
 	}

@@ -71,6 +71,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	w.Header().Set("X-ClickHouse-Server-Display-Name", "gateway")
+	w.Header().Set("X-ClickHouse-Query-Id", values.Get("query_id"))
 	w.Header().Set("X-ClickHouse-Format", st.format)
 	w.Header().Set("Content-Length", strconv.Itoa(len(output)))
 	_, _ = w.Write(output) // the client may be gone; nobody else is to be told
