@@ -139,6 +139,36 @@ func TestZstdWindow(t *testing.T) {
 	}
 }
 
+// Behind gzip zero bytes are padding, as gzip itself has it. Nothing else is,
+// and behind other encodings nothing at all.
+func TestPadding(t *testing.T) {
+	door := routertest.Open(t, fixedClock)
+	key := door.AddKey(auth.Key{})
+	zeros := string(make([]byte, 1000))
+	for _, tt := range []struct{ encoding, behind, drop string }{
+		{"gzip", zeros, ""},
+		{"gzip", "\x00", ""},
+		{"gzip", zeros + "\n", "malformed  corrupt"},
+		{"gzip", "garbage", "malformed  corrupt"},
+		{"gzip", zeros + compress(t, "gzip", " "), "malformed  corrupt"},
+		{"gzip", compress(t, "gzip", "") + compress(t, "gzip", " "), ""},
+		{"gzip", compress(t, "gzip", " ") + zeros, ""},
+		{"deflate", zeros, "malformed  corrupt"},
+		{"zstd", zeros, "malformed  corrupt"},
+		{"br", zeros, "malformed  corrupt"},
+	} {
+		before := len(door.Router.Drops(1000))
+		post(door.Router, key, tt.encoding, []byte(compress(t, tt.encoding, aBatch(anEvent("s", "")))+tt.behind))
+		drop := ""
+		if len(door.Router.Drops(1000)) > before {
+			drop = lastDrop(door.Router)
+		}
+		if drop != tt.drop {
+			t.Errorf("%s with %.20q behind it (%d bytes): dropped as %q, want %q", tt.encoding, tt.behind, len(tt.behind), drop, tt.drop)
+		}
+	}
+}
+
 // What a body may weigh is bounded on the wire, after decompression, and in
 // the number of its events.
 func TestBodySizes(t *testing.T) {

@@ -74,7 +74,7 @@ func newDecompressors(n int) *decompressors {
 // decompressor holds one reader of each kind, made when first needed.
 type decompressor struct {
 	source bytes.Reader
-	gzip   *gzip.Reader
+	gzip   members
 	zlib   io.ReadCloser
 	flate  io.ReadCloser
 	zstd   *zstd.Decoder
@@ -120,10 +120,7 @@ func (z *decompressor) reset(body []byte, e encoding) (src io.Reader, err error)
 	z.source.Reset(body)
 	switch e {
 	case encodingGzip:
-		if z.gzip == nil {
-			z.gzip = new(gzip.Reader)
-		}
-		return z.gzip, z.gzip.Reset(&z.source)
+		return &z.gzip, z.gzip.reset(&z.source, body)
 	case encodingDeflate:
 		return z.resetDeflate(body)
 	case encodingZstd:
@@ -142,6 +139,46 @@ func (z *decompressor) reset(body []byte, e encoding) (src io.Reader, err error)
 		return z.brotli, z.brotli.Reset(&z.source)
 	}
 	return nil, errEncoding
+}
+
+// members reads a gzip body: one member after the other and, as gzip does, past
+// the zero bytes that a sender of whole blocks leaves behind them. Anything else
+// there is an error.
+type members struct {
+	gzip.Reader
+	body   []byte
+	source *bytes.Reader // reads body
+}
+
+func (m *members) reset(source *bytes.Reader, body []byte) error {
+	m.source, m.body = source, body
+	return m.next()
+}
+
+// next starts the member at which source stands.
+func (m *members) next() error {
+	err := m.Reset(m.source)
+	m.Multistream(false)
+	return err
+}
+
+func (m *members) Read(p []byte) (n int, err error) {
+	for {
+		n, err = m.Reader.Read(p)
+		if !errors.Is(err, io.EOF) {
+			return n, err
+		}
+		if n > 0 {
+			return n, nil // the end of this member comes again
+		}
+		if rest := m.body[len(m.body)-m.source.Len():]; len(bytes.TrimLeft(rest, "\x00")) == 0 {
+			m.source.Reset(nil)
+			return 0, io.EOF
+		}
+		if err := m.next(); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // resetDeflate tells the two layouts in use apart: zlib's, as HTTP defines

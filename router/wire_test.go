@@ -110,6 +110,7 @@ func (c *wireCase) kind(strict bool) auth.Key {
 // events returns the raw events of a body that is well formed.
 func (c *wireCase) events(body []byte) []string {
 	var raws []string
+	body = bytes.ReplaceAll(body, []byte("\ufeff"), nil)
 	if strings.Contains(c.Request.Headers["Content-Type"], "ndjson") {
 		for line := range strings.Lines(string(body)) {
 			if line = strings.TrimSpace(line); line != "" {

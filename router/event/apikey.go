@@ -5,7 +5,7 @@ package event
 // carry, and steps over what comes before: a key that stands later is not
 // found. The result points into body or is a copy.
 func APIKey(body []byte) []byte {
-	s := scanner{src: body[:min(len(body), keyLookBytes)]}
+	s := scanner{src: body[:min(len(body), keyLookBytes)], pos: markBytes(body)}
 	if s.space() != '{' {
 		return nil
 	}

@@ -63,6 +63,7 @@ func (d *Decoder) Decode(body []byte, format Format, now time.Time) (*Batch, Ref
 		return nil, Refusal{TooLarge, "", RuleBatchBytes}
 	}
 	var refusal Refusal
+	d.pos = markBytes(body)
 	switch format {
 	case Lines:
 		refusal = d.lines()
@@ -86,6 +87,16 @@ func (d *Decoder) reset(body []byte, now time.Time) {
 	d.shape.names = d.shape.names[:0]
 	clear(d.batch.Events)
 	d.batch = Batch{Events: d.batch.Events[:0], decoder: d}
+}
+
+// markBytes is the length of the byte order mark at the start of text: Windows
+// writes one before files, and files that are put together have one in the
+// middle. RFC 8259 lets a reader step over it.
+func markBytes(text []byte) int {
+	if bytes.HasPrefix(text, []byte("\ufeff")) {
+		return len("\ufeff")
+	}
+	return 0
 }
 
 // envelope decodes the object that carries events.
@@ -261,7 +272,7 @@ func (d *Decoder) lines() Refusal {
 		if i := bytes.IndexByte(body[start:], '\n'); i >= 0 {
 			end = start + i
 		}
-		d.src, d.pos = body[:end], start
+		d.src, d.pos = body[:end], start+markBytes(body[start:end])
 		start = end + 1
 		if d.atEnd() {
 			continue

@@ -233,7 +233,7 @@ func (d *Decoder) stringValue(key int32) (value, bool) {
 	if !ok {
 		return value{}, false
 	}
-	if rule := f.rule(); rule != "" {
+	if rule := f.valueRule(); rule != "" {
 		d.refuse(d.path(key, ""), rule)
 	} else if int(t.end-t.start) > d.limits.StringBytes {
 		d.refuse(d.path(key, ""), RuleStringLength)

@@ -25,8 +25,9 @@ type flags uint8
 const (
 	flagUTF8      flags = 1 << iota // not UTF-8
 	flagSurrogate                   // an escaped half of a surrogate pair
-	flagControl                     // a control character other than the blanks below
+	flagControl                     // a control character other than those below
 	flagBlank                       // a tab, newline or carriage return
+	flagEscape                      // the character with which a terminal's colours start
 )
 
 func (s *scanner) text(t span) []byte {
@@ -36,15 +37,19 @@ func (s *scanner) text(t span) []byte {
 	return s.src[t.start:t.end:t.end]
 }
 
-// rule returns the rule that a key or string of these flags breaks anywhere in
-// an event, or "".
+// valueRule returns the rule that a string of these flags breaks as a value in
+// an event, or "". Texts of errors often carry the colours of a terminal.
+func (f flags) valueRule() Rule { return (f &^ flagEscape).rule() }
+
+// rule returns the rule that a string of these flags breaks as a name, or as a
+// member of the batch, or "".
 func (f flags) rule() Rule {
 	switch {
 	case f&flagUTF8 != 0:
 		return RuleUTF8
 	case f&flagSurrogate != 0:
 		return RuleSurrogate
-	case f&flagControl != 0:
+	case f&(flagControl|flagEscape) != 0:
 		return RuleControl
 	}
 	return ""

@@ -156,6 +156,8 @@ func (s *scanner) escapeUnicode() (flags, bool) {
 	switch {
 	case r == '\t' || r == '\n' || r == '\r':
 		return flagBlank, true
+	case r == '\x1b':
+		return flagEscape, true
 	case r < ' ' || (r >= 0x7f && r < 0xa0):
 		return flagControl, true
 	}

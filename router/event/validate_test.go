@@ -91,7 +91,12 @@ func TestValidation(t *testing.T) {
 		{"idempotencyKey number", with(t, `"5c2f-1"`, `1`), "idempotencyKey", RuleType},
 
 		{"nul", with(t, `"hi"`, `"\u0000"`), "metadata.note", RuleControl},
-		{"escape character", with(t, `"hi"`, `"\u001b[31m"`), "metadata.note", RuleControl},
+		{"colours in metadata", with(t, `"hi"`, `"\u001b[31mError\u001B[39m"`), "", ""},
+		{"colours in a name", with(t, `"note"`, `"\u001b[31m"`), "metadata.(key)", RuleControl},
+		{"colours in a session", with(t, `"5c2f"`, `"\u001b[31m"`), "sessionId", RuleControl},
+		{"colours in a route", with(t, `"/cart"`, `"/\u001b[31m"`), "route", RuleControl},
+		{"backspace", with(t, `"hi"`, `"\b"`), "metadata.note", RuleControl},
+		{"bell", with(t, `"hi"`, `"\u001b]0;title\u0007"`), "metadata.note", RuleControl},
 		{"delete", with(t, `"hi"`, "\"\x7f\""), "metadata.note", RuleControl},
 		{"c1 control", with(t, `"hi"`, "\"\u0085\""), "metadata.note", RuleControl},
 		{"invalid utf-8", with(t, `"hi"`, "\"a\xffb\""), "metadata.note", RuleUTF8},

@@ -9,8 +9,8 @@ import (
 // maxDecoding is how many times over a text may be encoded.
 const maxDecoding = 3
 
-// decode returns text without percent-encoding, \u escapes and Unicode forms of
-// ASCII, and whether anything of the kind was there. It shrinks: no form is
+// decode returns text without percent-encoding, \u escapes, Unicode forms of
+// ASCII and the colours of a terminal, and whether anything of the kind was there. It shrinks: no form is
 // shorter than what it stands for.
 func (f *finder) decode(text []byte) (plain []byte, changed bool) {
 	plain = make([]byte, 0, len(text))
@@ -43,6 +43,10 @@ func decodeOnce(dst, text []byte) (out []byte, changed, again bool) {
 				i += size
 				continue
 			}
+		case c == escape:
+			changed = true
+			i += colour(text[i:])
+			continue
 		case c == '+' && len(dst) > 0 && (isAlnum(dst[len(dst)-1]) || dst[len(dst)-1] == ')'):
 			c, changed = ' ', true // a space of a form; a number's plus stands behind something else
 		case c >= utf8.RuneSelf:
@@ -62,6 +66,25 @@ func decodeOnce(dst, text []byte) (out []byte, changed, again bool) {
 		i++
 	}
 	return dst, changed, again
+}
+
+// escape starts what a terminal does not show but obeys, such as colours.
+const escape = '\x1b'
+
+// colour returns the length of the control sequence with which text starts
+// (ECMA-48: parameters, then one letter), or 1 if it is only its first byte.
+func colour(text []byte) int {
+	if len(text) < 2 || text[1] != '[' {
+		return 1
+	}
+	i := 2
+	for i < len(text) && text[i] >= ' ' && text[i] < '@' {
+		i++
+	}
+	if i == len(text) || text[i] > '~' {
+		return 1
+	}
+	return i + 1
 }
 
 // hexPair reads the two digits of a percent-encoded byte.

@@ -23,6 +23,11 @@ func TestDecode(t *testing.T) {
 		"%2B1+415+555":      "+1 415 555",
 		"n=+1415+(0)+5":     "n=+1415 (0) 5",
 		"naïve 猫":           "naïve 猫",
+		"\x1b[31ma\x1b[0m":  "a",
+		"\x1b[1;38;5;9ma":   "a",
+		`\u001b[31ma`:       "a",
+		"\x1ba\x1b[1":       "a[1", // no sequence: only what shows nothing goes
+		"\x1b[é":            "[é",
 	} {
 		f := finder{}
 		if got, changed := f.decode([]byte(text)); string(got) != want || changed != (text != want) {

@@ -153,6 +153,7 @@ var classes = func() (c [256]uint64) {
 	}
 	c['@'], c['-'], c['.'] = signAt, signHyphen, signPoint
 	c[' '], c['\t'], c[':'] = signGap|signSpace, signGap, signGap
+	c[escape] = signDisguise
 	c['%'], c['\\'], c['+'] = signDisguise, signDisguise, signDisguise|signPlus
 	c['?'], c['#'], c['='], c[']'] = signQuery, signQuery, signValue, signValue
 	return c

@@ -23,7 +23,7 @@ var seeds = []string{
 // adverse are parts that make detectors look far ahead, or often.
 var adverse = []string{
 	"@", " @ ", "a@a.", "a . ", "@a.a.a.a.a.a", "+1", "+", "+1 ", "1 ", "1", "4111 ", "4111-", "DE12", "de1", "eyJ", "eyJ.", ".eyJeyJeyJeyJeyJ", "bearer ", "bearer:a.",
-	"-----", "-----begin ", "begin ", "-", "123-45-", "?a=", "&", "[a]=", "#", "%25", "%", `\u0025`, `\u`, "％", "\u00a0", "\u200b", " a", "a  ", "é", "private key",
+	"-----", "-----begin ", "begin ", "-", "123-45-", "?a=", "&", "[a]=", "#", "%25", "%", `\u0025`, `\u`, "\x1b[1", "\x1b", "\x1b[31m", "％", "\u00a0", "\u200b", " a", "a  ", "é", "private key",
 }
 
 // stepCounter counts the steps of a text, by the built-in rules.
