@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"syscall"
 	"time"
@@ -72,10 +73,11 @@ type diskKeeper struct {
 	pressed  func()                 // called while readiness is down for want of space
 	logger   *slog.Logger
 
+	forecast forecast // of the loop that looks
+
 	mu   sync.Mutex
 	cfg  config.WAL
 	last diskState
-	rate rate
 }
 
 // configure changes the bounds, from the next look on.
@@ -96,8 +98,27 @@ type diskState struct {
 	used   int64 // bytes of the log
 	budget int64 // bytes that it may take at most
 	share  float64
-	fullIn time.Duration // 0: not in sight
+	full   bool          // new events are dropped
+	fullIn time.Duration // 0 when it is full, or notInSight
 	err    error
+}
+
+// fullInSeconds is the forecast as the status has it: 0 when it is full, or
+// nothing is in sight.
+func (s diskState) fullInSeconds() float64 {
+	if s.full || s.fullIn == notInSight {
+		return 0
+	}
+	return max(math.Round(s.fullIn.Seconds()), 1)
+}
+
+// fullInMetric is the forecast as Prometheus has it: +Inf when nothing is in
+// sight, so that what is below a bound is so because it is near.
+func (s diskState) fullInMetric() float64 {
+	if s.fullIn == notInSight {
+		return math.Inf(1)
+	}
+	return s.fullIn.Seconds()
 }
 
 // run looks at the disk until ctx ends.
@@ -128,7 +149,8 @@ func (k *diskKeeper) keep(now time.Time) {
 	if budget > 0 {
 		s.share = float64(s.used) / float64(budget)
 	}
-	s.fullIn = k.forecast(now, s)
+	s.full = s.share >= refuseAbove
+	s.fullIn = k.fullIn(now, s)
 	if s.share >= unreadyAbove {
 		k.pressed()
 	}
@@ -152,9 +174,8 @@ func (k *diskKeeper) publish(s diskState) {
 	k.mu.Lock()
 	k.last = s
 	k.mu.Unlock()
-	full := s.share >= refuseAbove
-	if k.gate.set(full) {
-		k.logger.Warn("disk watermark crossed", "dropping_new_events", full, "log_bytes", s.used, "budget_bytes", s.budget)
+	if k.gate.set(s.full) {
+		k.logger.Warn("disk watermark crossed", "dropping_new_events", s.full, "log_bytes", s.used, "budget_bytes", s.budget)
 	}
 }
 
@@ -196,41 +217,22 @@ func DiskBudget(cfg config.Config, logBytes int64) (int64, error) {
 	return diskBudget(existing(cfg.Node.DataDir), int64(cfg.WAL.DiskBudget), logBytes)
 }
 
-// forecast is when the log will be full at the growth of the last minutes.
-func (k *diskKeeper) forecast(now time.Time, s diskState) time.Duration {
-	perSecond := k.rate.of(now, float64(s.used))
-	left := float64(s.budget)*refuseAbove - float64(s.used)
-	if perSecond <= 0 || left <= 0 {
+// fullIn is in how long new events will be dropped, as what the cursors have not
+// passed grows now. If that cannot be read, all of the log counts.
+func (k *diskKeeper) fullIn(now time.Time, s diskState) time.Duration {
+	held, err := k.log.HeldFrom(k.keepFrom())
+	if err != nil {
+		held = wal.Held{Bytes: s.used, Share: s.used}
+	}
+	k.forecast.add(now, held.Share)
+	if s.full {
 		return 0
 	}
-	return time.Duration(min(left/perSecond, 365*24*3600) * float64(time.Second))
+	return k.forecast.fullIn(float64(s.budget)*refuseAbove-float64(held.Bytes), float64(s.budget))
 }
 
 func (k *diskKeeper) state() diskState {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.last
-}
-
-// rate is the growth of a figure per second, smoothed over about ten minutes.
-type rate struct {
-	at    time.Time
-	value float64
-	mean  float64
-}
-
-func (r *rate) of(now time.Time, value float64) float64 {
-	const span = 600.0
-	if r.at.IsZero() {
-		r.at, r.value = now, value
-		return 0
-	}
-	dt := now.Sub(r.at).Seconds()
-	if dt <= 0 {
-		return r.mean
-	}
-	weight := min(dt/span, 1)
-	r.mean += weight * ((value-r.value)/dt - r.mean)
-	r.at, r.value = now, value
-	return r.mean
 }

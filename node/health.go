@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"math"
 	"strings"
 	"sync"
 	"time"
@@ -137,7 +136,7 @@ func (h *health) accept() admin.Check {
 			outcome = "drops new events"
 		}
 		return bad(name, false, "free space, raise wal.disk_budget, or mend the destination of the cursor that lags",
-			"the log holds %d of %d bytes that it may and %s; %s", d.used, d.budget, outcome, h.holder())
+			"the log holds %s of %s and %s; %s", admin.BytesText(d.used), admin.BytesText(d.budget), outcome, h.holder())
 	case h.node.keys.Stale():
 		return bad(name, false, "bring back their source", "the cached keys are older than keys.max_stale, so no key is believed")
 	case h.node.keys.Len() == 0:
@@ -259,7 +258,7 @@ func (n *Node) Status() admin.Status {
 		Accepting: true, Checks: n.health.all(),
 		Log: admin.LogStatus{
 			FirstSeq: log.FirstSeq, DurableSeq: log.DurableSeq, Segments: log.Segments, Bytes: log.Bytes,
-			BudgetBytes: d.budget, FullIn: math.Round(d.fullIn.Seconds()), RewindTo: log.OldestTime,
+			BudgetBytes: d.budget, Full: d.full, FullIn: d.fullInSeconds(), RewindTo: log.OldestTime,
 		},
 		Cursors: n.cursorStatus(), Replays: n.unendedReplays(),
 		Keys: admin.KeyStatus{

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/term"
 
+	"forebay/node/admin"
 	"forebay/shipper"
 )
 
@@ -107,18 +108,7 @@ func isTerminal(w io.Writer) bool {
 }
 
 // bytesText is a size for people: 12.3 MiB.
-func bytesText(n int64) string {
-	const unit = 1024
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, i := float64(n)/unit, 0
-	for value >= unit && i < 4 {
-		value /= unit
-		i++
-	}
-	return fmt.Sprintf("%.1f %ciB", value, "KMGTP"[i])
-}
+func bytesText(n int64) string { return admin.BytesText(n) }
 
 // ago is the age of a time for people, "-" for none.
 func ago(t time.Time) string {

@@ -55,7 +55,10 @@ func (g *globals) showStatus(s admin.Status) error {
 	l := s.Log
 	fmt.Fprintf(g.out, "\nlog: seq %d to %d in %d segments, %s of %s",
 		l.FirstSeq, l.DurableSeq, l.Segments, bytesText(l.Bytes), bytesText(l.BudgetBytes))
-	if l.FullIn > 0 {
+	switch {
+	case l.Full:
+		fmt.Fprint(g.out, ", full: new events are dropped")
+	case l.FullIn > 0:
 		fmt.Fprintf(g.out, ", full in %s", seconds(l.FullIn))
 	}
 	if !l.RewindTo.IsZero() {

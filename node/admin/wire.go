@@ -40,7 +40,8 @@ type LogStatus struct {
 	Segments    int       `json:"segments"`
 	Bytes       int64     `json:"bytes"`
 	BudgetBytes int64     `json:"budget_bytes"`
-	FullIn      float64   `json:"full_in_seconds,omitempty"` // at the present rate, nothing freed; 0 = not in sight
+	Full        bool      `json:"full"`                      // new events are dropped
+	FullIn      float64   `json:"full_in_seconds,omitempty"` // until that is so, as the backlog of the cursors grows; absent: not in sight, or it is full
 	RewindTo    time.Time `json:"rewind_to,omitzero"`        // earliest time that cursors can be rewound to
 }
 

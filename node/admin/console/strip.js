@@ -73,12 +73,12 @@ export function show(s) {
   shade()
 }
 
-function disk({ bytes: used, budget_bytes: budget, full_in_seconds: fullIn }) {
+function disk({ bytes: used, budget_bytes: budget, full, full_in_seconds: fullIn }) {
   const taken = budget ? used / budget : 0
   meter.firstChild.style.width = `${100 * Math.min(taken, 1)}%`
   mark(meter, "data-state", taken >= 0.9 ? "bad" : taken >= 0.8 ? "warn" : "ok")
   say(forecast, `${bytes(used)} of ${bytes(budget)} that it may take (${percent(taken)}). ` +
-    (fullIn ? `At the present rate, with nothing freed, it is full in ${span(fullIn)}.` : "At the present rate it does not fill up."))
+    (full ? "It is full: new events are dropped." : fullIn ? `As the backlog of the cursors grows now, it is full in ${span(fullIn)}.` : "It is not filling up."))
 }
 
 /** showSegments draws the segments anew; they change seldom. */
