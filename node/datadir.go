@@ -7,7 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
+
+	"forebay/wal/durable"
 )
 
 // layoutVersion is what data_dir/VERSION holds. A directory of a newer layout
@@ -30,16 +31,16 @@ func (d *dataDir) stateDir() string { return filepath.Join(d.path, "state") }
 
 // openDataDir creates the folder if need be and locks it.
 func openDataDir(path string) (*dataDir, error) {
-	if err := os.MkdirAll(path, 0o750); err != nil {
+	if err := durable.MakeDir(path, 0o750); err != nil {
 		return nil, fmt.Errorf("node.data_dir %s cannot be created (choose another, or give this user the right to write there): %w", path, err)
 	}
 	lock, err := os.OpenFile(filepath.Join(path, "LOCK"), os.O_CREATE|os.O_RDWR, 0o640)
 	if err != nil {
 		return nil, fmt.Errorf("node.data_dir %s is not writable (choose another, or give this user the right to write there): %w", path, err)
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := durable.Lock(lock, false); err != nil {
 		closeErr := lock.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
+		if errors.Is(err, durable.ErrLocked) {
 			return nil, errors.Join(fmt.Errorf("node.data_dir %s is in use by another forebay process: stop it, or give this node a folder of its own: %w", path, ErrRunning), closeErr)
 		}
 		return nil, errors.Join(fmt.Errorf("lock node.data_dir %s: %w", path, err), closeErr)
@@ -55,7 +56,10 @@ func (d *dataDir) checkVersion() error {
 	file := filepath.Join(d.path, "VERSION")
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return writeDurably(file, []byte(layoutVersion+"\n"))
+		if err := durable.Write(file, 0o640, []byte(layoutVersion+"\n")); err != nil {
+			return fmt.Errorf("write %s: %w", file, err)
+		}
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", file, err)
@@ -69,38 +73,6 @@ func (d *dataDir) checkVersion() error {
 func (d *dataDir) close() error {
 	if err := d.lock.Close(); err != nil { // closing drops the lock
 		return fmt.Errorf("unlock node.data_dir: %w", err)
-	}
-	return nil
-}
-
-// writeDurably replaces file whole: after a crash it holds the old bytes or
-// the new ones.
-func writeDurably(file string, data []byte) error {
-	tmp := file + ".tmp"
-	if err := writeSynced(tmp, data); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, file); err != nil {
-		return fmt.Errorf("put %s in place: %w", file, err)
-	}
-	dir, err := os.Open(filepath.Dir(file))
-	if err != nil {
-		return fmt.Errorf("sync folder of %s: %w", file, err)
-	}
-	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
-		return fmt.Errorf("sync folder of %s: %w", file, err)
-	}
-	return nil
-}
-
-func writeSynced(file string, data []byte) error {
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
 	}
 	return nil
 }

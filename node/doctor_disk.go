@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"forebay/wal/durable"
 )
 
 // dataDir looks at the folder, and tells whether a node holds it.
@@ -78,9 +80,9 @@ func (d *doctor) lock(path string) (running bool, findings []Finding) {
 		return false, []Finding{broken("data directory", "run this command as the node's user", "%v", err)}
 	}
 	defer file.Close() // drops the lock
-	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	err = durable.Lock(file, false)
 	switch {
-	case errors.Is(err, syscall.EWOULDBLOCK):
+	case errors.Is(err, durable.ErrLocked):
 		return true, nil
 	case err != nil:
 		return false, []Finding{broken("data directory", "use a file system that can lock files (flock)", "LOCK cannot be locked: %v", err)}

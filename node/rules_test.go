@@ -57,7 +57,7 @@ var libraries = map[string][]string{
 }
 
 // standardOnly are packages that import nothing but the standard library.
-var standardOnly = []string{"wal/record"}
+var standardOnly = []string{"wal/durable", "wal/record"}
 
 // goPackage is what `go list -json` says of a package.
 type goPackage struct {

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"forebay/wal/durable"
 )
 
 const (
@@ -145,7 +147,7 @@ func (c *committer) commit(g *group) (first uint64, err error) {
 	var synced time.Duration
 	switch {
 	case w.rolled:
-		synced, err = timed(func() error { return syncDir(c.opts.Dir) })
+		synced, err = timed(func() error { return durable.SyncDir(c.opts.Dir) })
 		c.noteSynced()
 	case c.opts.SyncInterval == 0 || c.unsynced && time.Since(c.syncedAt) >= c.opts.SyncInterval:
 		synced, err = timed(c.appender.sync)

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"forebay/wal/durable"
 )
 
 // Names in the log's directory beside the segment files.
@@ -17,7 +19,6 @@ const (
 	identityName   = "identity.json"
 	reserveName    = "reserve"
 	quarantineName = "quarantine"
-	tempSuffix     = ".tmp"
 	filePerm       = 0o640
 	dirPerm        = 0o750
 )
@@ -67,7 +68,7 @@ func listDir(dir string) (listing, error) {
 			}
 			l.segments = append(l.segments, info)
 		case name == identityName, name == reserveName, name == quarantineName:
-		case strings.HasSuffix(name, tempSuffix) && e.Type().IsRegular():
+		case strings.HasSuffix(name, durable.TempSuffix) && e.Type().IsRegular():
 			l.temp = append(l.temp, name)
 		case !e.IsDir() && lureForAppender(name):
 			l.hostile = append(l.hostile, name)
@@ -90,44 +91,6 @@ func lureForAppender(name string) bool {
 	return err == nil && number > 0
 }
 
-// makeDir makes a directory and those above it, durably.
-func makeDir(dir string) error {
-	err := os.Mkdir(dir, dirPerm)
-	parent := filepath.Dir(dir)
-	if errors.Is(err, fs.ErrNotExist) && parent != dir {
-		if err = makeDir(parent); err == nil {
-			err = os.Mkdir(dir, dirPerm)
-		}
-	}
-	if errors.Is(err, fs.ErrExist) {
-		return nil // or a file: opening it as a directory says so
-	}
-	if err != nil {
-		return err
-	}
-	return syncDir(parent)
-}
-
-// syncDir makes the directory's entries durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	return errors.Join(err, d.Close())
-}
-
-// syncPath makes an existing file's contents durable.
-func syncPath(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	err = f.Sync()
-	return errors.Join(err, f.Close())
-}
-
 // createEmpty makes an empty file and makes it durable, directory included.
 func createEmpty(path string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, filePerm)
@@ -138,28 +101,7 @@ func createEmpty(path string) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-// replaceFile puts what fill writes in the place of path, so that after a crash
-// either the old or the new content is there whole.
-func replaceFile(path string, fill func(*os.File) error) error {
-	temp := path + tempSuffix
-	f, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, filePerm)
-	if err != nil {
-		return err
-	}
-	err = fill(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(temp, path)
-	}
-	if err != nil {
-		return errors.Join(err, removeIfThere(temp))
-	}
-	return syncDir(filepath.Dir(path))
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 // truncateFile cuts a file to size and makes that durable.
@@ -181,7 +123,7 @@ func keepPrefix(path string, size int64) error {
 	if err != nil {
 		return err
 	}
-	err = replaceFile(path, func(f *os.File) error {
+	err = durable.Replace(path, filePerm, func(f *os.File) error {
 		_, err := io.CopyN(f, old, size)
 		return err
 	})
@@ -203,12 +145,8 @@ func lockDir(dir string, shared bool) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	how := syscall.LOCK_EX
-	if shared {
-		how = syscall.LOCK_SH
-	}
-	if err := syscall.Flock(int(d.Fd()), how|syscall.LOCK_NB); err != nil {
-		if errors.Is(err, syscall.EWOULDBLOCK) {
+	if err := durable.Lock(d, shared); err != nil {
+		if errors.Is(err, durable.ErrLocked) {
 			err = ErrLocked
 		}
 		return nil, errors.Join(err, d.Close())

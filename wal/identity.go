@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"forebay/wal/durable"
 )
 
 // identityVersion is the version of the identity file.
@@ -61,7 +63,7 @@ func writeIdentity(dir string, i *identity) error {
 	if err != nil {
 		return err
 	}
-	err = replaceFile(filepath.Join(dir, identityName), func(f *os.File) error {
+	err = durable.Replace(filepath.Join(dir, identityName), filePerm, func(f *os.File) error {
 		_, err := f.Write(append(text, '\n'))
 		return err
 	})

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"forebay/wal/durable"
 )
 
 // Reasons of a [Gap] that is not damage.
@@ -143,7 +145,7 @@ func (i *incidents) copyFrom(from *os.File, d *Damage) error {
 	if _, err := os.Stat(name); err == nil {
 		return nil
 	}
-	err := replaceFile(name, func(to *os.File) error {
+	err := durable.Replace(name, filePerm, func(to *os.File) error {
 		_, err := io.Copy(to, io.NewSectionReader(from, d.Offset, d.Bytes))
 		return err
 	})
@@ -161,7 +163,7 @@ func (i *incidents) prepare() error {
 	folder := filepath.Join(i.dir, quarantineName)
 	err := os.Mkdir(folder, dirPerm)
 	if err == nil {
-		err = syncDir(i.dir)
+		err = durable.SyncDir(i.dir)
 	} else if errors.Is(err, fs.ErrExist) {
 		err = nil
 	}
@@ -174,7 +176,7 @@ func (i *incidents) prepare() error {
 	}
 	size := int64(0)
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), tempSuffix) {
+		if strings.HasSuffix(e.Name(), durable.TempSuffix) {
 			if err := removeIfThere(filepath.Join(folder, e.Name())); err != nil {
 				return err
 			}
@@ -202,5 +204,5 @@ func (i *incidents) moveIn(name string) error {
 	if err := os.Rename(filepath.Join(i.dir, name), filepath.Join(i.dir, quarantineName, name)); err != nil {
 		return err
 	}
-	return syncDir(i.dir)
+	return durable.SyncDir(i.dir)
 }

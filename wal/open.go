@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"forebay/wal/durable"
 )
 
 // Recovery says what Open found and did.
@@ -56,7 +58,7 @@ func Open(o Options) (*Log, error) {
 
 func newLog(o Options) (*Log, error) {
 	if !o.ReadOnly {
-		if err := makeDir(o.Dir); err != nil {
+		if err := durable.MakeDir(o.Dir, dirPerm); err != nil {
 			return nil, fmt.Errorf("wal: %w", err)
 		}
 	}
@@ -237,7 +239,7 @@ func (l *Log) findEnd() (logEnd, error) {
 		last := i == len(l.segments)-1
 		if last && !l.opts.ReadOnly {
 			end.unsealed = true
-			if err := syncPath(s.path); err != nil {
+			if err := durable.SyncFile(s.path); err != nil {
 				return end, fmt.Errorf("sync %s before believing it: %w", s.name(), err)
 			}
 		}

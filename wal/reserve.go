@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+
+	"forebay/wal/durable"
 )
 
 // errNoReserve is returned by release when there is nothing to release.
@@ -41,7 +43,7 @@ func (r *reserve) restore() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	err = replaceFile(r.path, func(f *os.File) error { return allocate(f, r.size) })
+	err = durable.Replace(r.path, filePerm, func(f *os.File) error { return allocate(f, r.size) })
 	r.held.Store(err == nil)
 	return err
 }
@@ -60,7 +62,7 @@ func (r *reserve) release() error {
 		return err
 	}
 	r.held.Store(false)
-	return syncDir(filepath.Dir(r.path))
+	return durable.SyncDir(filepath.Dir(r.path))
 }
 
 // close waits for what is under way and refuses to release the file from then on.

@@ -3,6 +3,8 @@ package wal
 import (
 	"fmt"
 	"time"
+
+	"forebay/wal/durable"
 )
 
 // Retention says how much history to keep. A segment goes only if all its seqs
@@ -125,7 +127,7 @@ func (l *Log) deleteOldest() (int64, error) {
 		return 0, err
 	}
 	// One at a time, so that no file system can bring back an older one alone.
-	return oldest.size, syncDir(l.opts.Dir)
+	return oldest.size, durable.SyncDir(l.opts.Dir)
 }
 
 // oldestHeld is what changes when the oldest segment goes.

@@ -39,6 +39,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"forebay/shipper"
+	"forebay/wal/durable"
 )
 
 // Options say where and when files are written.
@@ -79,7 +80,7 @@ func New(o Options) (*Sink, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if err := makeDir(o.Dir); err != nil {
+	if err := durable.MakeDir(o.Dir, 0o750); err != nil {
 		return nil, fmt.Errorf("archive: the directory cannot be made (choose another in shippers.archive.dir, or give this user the right to write there): %w", err)
 	}
 	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))

@@ -1,11 +1,10 @@
 package archive
 
 import (
-	"errors"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
+
+	"forebay/wal/durable"
 )
 
 // disk is what the archive does to a file system; tests make it fail.
@@ -47,30 +46,4 @@ func (osDisk) rename(from, to string) error { return os.Rename(from, to) }
 
 func (osDisk) remove(path string) error { return os.Remove(path) }
 
-func (osDisk) syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
-// makeDir makes a directory and its parents, each durable in the one above it: otherwise a crash could
-// take away a directory together with files that the cursor has passed.
-func makeDir(path string) error {
-	if info, err := os.Stat(path); err == nil && !info.IsDir() {
-		return &fs.PathError{Op: "mkdir", Path: path, Err: errors.New("is not a directory")}
-	} else if err == nil {
-		return nil
-	}
-	parent := filepath.Dir(path)
-	if parent != path {
-		if err := makeDir(parent); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(path, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return osDisk{}.syncDir(parent)
-}
+func (osDisk) syncDir(path string) error { return durable.SyncDir(path) }

@@ -121,7 +121,7 @@ func requeued(t *trial) {
 func lostEvents(t *trial) {
 	l := t.begin()
 	garbage := func(n int) {
-		if _, err := l.rig.Log.Append(context.Background(), wal.Entry{Data: []byte("\xff no record"), Events: n}); err != nil {
+		if _, err := l.rig.Log.Append(context.Background(), wal.Entry{Data: []byte("\x00 no record"), Events: n}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"forebay/wal/durable"
 )
 
 // replace puts text in the place of the file, durable when it returns; a crash
@@ -17,40 +19,26 @@ func replace(path string, text []byte) error {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target // a link stays a link
 	}
-	folder := filepath.Dir(path)
-	temp, err := os.CreateTemp(folder, "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("write the key file: %w", err)
-	}
-	err = errors.Join(fill(temp, text, path), temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write the key file: %w", errors.Join(err, os.Remove(temp.Name())))
-	}
-	if err := syncFolder(folder); err != nil {
+	if err := durable.Replace(path, 0o644, func(temp *os.File) error { return fill(temp, text, path) }); err != nil {
 		return fmt.Errorf("write the key file: %w", err)
 	}
 	return nil
 }
 
-// fill writes what will stand in the place of the file at path, and syncs it.
+// fill writes what will stand in the place of the file at path.
 func fill(temp *os.File, text []byte, path string) error {
 	if err := inherit(temp, path); err != nil {
 		return err
 	}
-	if _, err := temp.Write(text); err != nil {
-		return err
-	}
-	return temp.Sync()
+	_, err := temp.Write(text)
+	return err
 }
 
 // inherit gives temp the owner and mode of the file that it will replace.
 func inherit(temp *os.File, path string) error {
 	var old unix.Stat_t
 	if err := unix.Stat(path, &old); errors.Is(err, fs.ErrNotExist) {
-		return temp.Chmod(0o644)
+		return nil
 	} else if err != nil {
 		return err
 	}
@@ -58,13 +46,4 @@ func inherit(temp *os.File, path string) error {
 		return err
 	}
 	return temp.Chmod(fs.FileMode(old.Mode).Perm())
-}
-
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer folder.Close()
-	return folder.Sync()
 }

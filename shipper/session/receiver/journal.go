@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"forebay/wal/durable"
 )
 
 // journal is an append-only file with a Delivery a line: all that took
@@ -57,7 +59,7 @@ func openJournal(path string, fn func(Delivery) error) (*journal, error) {
 	}
 	end, err := readJournal(f, fn)
 	if err == nil {
-		err = errors.Join(f.Truncate(end), f.Sync(), syncDir(filepath.Dir(path)))
+		err = errors.Join(f.Truncate(end), f.Sync(), durable.SyncDir(filepath.Dir(path)))
 	}
 	if err == nil {
 		_, err = f.Seek(end, io.SeekStart)
@@ -147,11 +149,3 @@ func (j *journal) sync() {
 }
 
 func (j *journal) close() error { return j.file.Close() }
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
