@@ -11,6 +11,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.bu
 BIN      := bin
 FUZZTIME ?= 30s
 TORTURE_FOR ?= 20m
+FLAKE_RUNS ?= 10
 SOAK_FOR ?= 1h
 # What is random in tests follows from one seed, which a failing test prints: `make test SEED=N` repeats it.
 SEED ?=
@@ -82,6 +83,9 @@ sweeps: deps-if-root ## the long forms of the other crash and fault tests (an ho
 soak: deps-if-root ## half of the full rate for SOAK_FOR (default 1h); fails if anything grows
 	SOAK_FOR=$(SOAK_FOR) go test -count=1 -timeout 24h -v -run '^TestSoak$$' ./cmd/forebay
 
+flakes: deps-if-root ## run the whole suite FLAKE_RUNS times (default 10) in random order, half of them beside busy loops, and end with a table
+	.ci/flakes $(FLAKE_RUNS)
+
 fuzz: ## fuzz every parser in turn, FUZZTIME each (default 30s)
 	@grep -rlE '^func Fuzz' --include='*_test.go' cmd node wal shipper router | xargs -r -n1 dirname | sort -u | while read -r dir; do \
 		for name in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go | cut -d' ' -f2); do \
@@ -100,4 +104,4 @@ deps-if-root:
 clean: ## remove what build and the demos leave (the installed engine in .cache stays)
 	rm -rf bin .demo
 
-.PHONY: help build demo demo-full test check format tidy vet staticcheck cross bench torture sweeps soak fuzz deps deps-if-root clean
+.PHONY: help build demo demo-full test check format tidy vet staticcheck cross bench torture sweeps soak flakes fuzz deps deps-if-root clean
