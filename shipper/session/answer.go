@@ -1,11 +1,13 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"mime"
 	"net"
 	"net/http"
 	"strconv"
@@ -22,7 +24,7 @@ type verdict int
 const (
 	accepted     verdict = iota // 2xx: they are the receiver's now
 	failed                      // unknown outcome, or a promise of better times: send the same again
-	refused                     // 4xx: they, or some of them, will never be taken
+	refused                     // some 4xx: they, or some of them, will never be taken
 	unauthorized                // 401, 403: nothing will be taken until an operator acts
 	stale                       // 409 with a higher epoch: this cursor has been overtaken
 )
@@ -33,6 +35,10 @@ type answer struct {
 	err        error         // why it is not accepted
 	retryAfter time.Duration // asked for by the receiver, 0 if not
 	down       bool          // no connection came about: it is the endpoint, not the session
+	stray      bool          // it seems that something else than a Session Manager answers
+	refusal    bool          // stray, and yet a refusal if it lasts while others pass
+	sized      bool          // the size of the request may be why
+	by         measure       // of a refusal
 	excerpt    string        // first words of a refusal; may echo events, so it goes to the dead letter only
 }
 
@@ -52,14 +58,23 @@ func failure(err error, timeout time.Duration) answer {
 	var record tls.RecordHeaderError
 	down := errors.As(err, &op) && op.Op == "dial" || errors.As(err, &dns) ||
 		errors.As(err, &cert) || errors.As(err, &record)
-	return answer{verdict: failed, err: err, down: down}
+	return answer{verdict: failed, err: err, down: down, sized: !down}
 }
 
-// classify reads the status of an answer.
-func classify(res *http.Response, epoch uint64, text []byte) answer {
+// classify reads an answer. Of the 4xx those are about the events that say so;
+// the others, 404 first of all, are what stands at the address while the Session
+// Manager is being replaced, or when the address is wrong.
+func classify(res *http.Response, epoch uint64, text []byte, cut error) answer {
 	said := fmt.Errorf("the Session Manager answered %d %s", res.StatusCode, http.StatusText(res.StatusCode))
 	switch code := res.StatusCode; {
 	case code >= 200 && code < 300:
+		if cut != nil {
+			return answer{verdict: failed, sized: true, err: fmt.Errorf("%w, and ended before the end of its body: %w", said, cut)}
+		}
+		if foreign(res.Header.Get("Content-Type"), text) {
+			return answer{verdict: failed, stray: true, sized: true, err: fmt.Errorf("%w with a page of HTML or XML, "+
+				"so something else than a Session Manager answers: see what stands at shippers.session.url, a proxy or a login page", said)}
+		}
 		return answer{verdict: accepted}
 	case code >= 300 && code < 400:
 		return answer{verdict: failed, err: fmt.Errorf("%w: redirects are not followed, set shippers.session.url to the final address", said)}
@@ -72,13 +87,34 @@ func classify(res *http.Response, epoch uint64, text []byte) answer {
 		return answer{verdict: refused, err: said, excerpt: excerpt(text)}
 	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
 		return answer{verdict: failed, err: said, retryAfter: parseRetryAfter(res.Header.Get("Retry-After"), time.Now())}
-	case code == http.StatusRequestTimeout || code == http.StatusTooEarly || code == http.StatusProxyAuthRequired:
+	case code == http.StatusTooEarly || code == http.StatusProxyAuthRequired:
 		return answer{verdict: failed, err: said}
-	case code >= 400 && code < 500:
+	case code == http.StatusRequestTimeout:
+		return answer{verdict: failed, err: said, sized: true}
+	case code == http.StatusRequestEntityTooLarge:
+		return answer{verdict: refused, err: said, excerpt: excerpt(text), by: bytesAlone}
+	case code == http.StatusRequestHeaderFieldsTooLarge:
+		return answer{verdict: refused, err: said, excerpt: excerpt(text), by: eventsAlone}
+	case code == http.StatusBadRequest || code == http.StatusUnprocessableEntity:
 		return answer{verdict: refused, err: said, excerpt: excerpt(text)}
+	case code >= 400 && code < 500:
+		return answer{verdict: failed, err: fmt.Errorf("%w: see whether shippers.session.url is right and the Session Manager stands behind it", said),
+			stray: true, refusal: true, sized: true, excerpt: excerpt(text)}
 	default:
-		return answer{verdict: failed, err: said}
+		return answer{verdict: failed, err: said, sized: true}
 	}
+}
+
+// foreign tells whether the body of a success is plainly none of a Session
+// Manager's: a page, as proxies and logins serve them. Whatever else it says,
+// or nothing, is good enough, since a receiver may be simple.
+func foreign(contentType string, text []byte) bool {
+	kind, _, _ := mime.ParseMediaType(contentType)
+	if kind == "text/html" || kind == "application/xhtml+xml" {
+		return true
+	}
+	text = bytes.TrimLeft(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), " \t\r\n")
+	return len(text) > 0 && text[0] == '<'
 }
 
 // parseRetryAfter reads both forms of Retry-After, seconds and a date. What

@@ -13,7 +13,9 @@ import (
 // sent, is not the session's.
 func (r *run) countFailed(l *lane, now time.Time) {
 	down := r.breaker.outage(now)
-	l.failed += now.Sub(l.counted) - (down - l.outage)
+	passed := now.Sub(l.counted) - (down - l.outage)
+	l.failed += passed
+	l.strayed += passed
 	l.counted, l.outage = now, down
 }
 

@@ -95,8 +95,8 @@ func (c *client) post(ctx context.Context, r request) answer {
 	if err != nil {
 		return failure(err, c.timeout)
 	}
-	text := readAnswer(res, cancel)
-	a := classify(res, r.epoch, text)
+	text, cut := readAnswer(ctx, res, cancel)
+	a := classify(res, r.epoch, text, cut)
 	if a.verdict == unauthorized {
 		if now, err := c.token.authorization(); err == nil && now != res.Request.Header.Get("Authorization") {
 			return answer{verdict: failed, err: fmt.Errorf("%w: the token has been replaced meanwhile", a.err)}
@@ -106,16 +106,19 @@ func (c *client) post(ctx context.Context, r request) answer {
 }
 
 // readAnswer reads the body of an answer, as far as it comes in time, so that
-// the connection can be used again; what it cannot read is of no interest.
-func readAnswer(res *http.Response, hangUp context.CancelFunc) []byte {
-	var text []byte
+// the connection can be used again. What does not come in time is of no
+// interest; cut is how a body ended that ended too early.
+func readAnswer(ctx context.Context, res *http.Response, hangUp context.CancelFunc) (text []byte, cut error) {
 	if res.ContentLength != 0 {
 		late := time.AfterFunc(drainTimeout, hangUp)
-		text, _ = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
+		text, cut = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
 		late.Stop()
+		if ctx.Err() != nil {
+			cut = nil
+		}
 	}
 	_ = res.Body.Close()
-	return text
+	return text, cut
 }
 
 // do sends a request with the token in force.

@@ -19,7 +19,7 @@ func (r *run) dispatch(now time.Time) {
 		if l == nil {
 			return
 		}
-		r.send(l)
+		r.send(l, now)
 	}
 }
 
@@ -40,9 +40,12 @@ func (r *run) pick(now time.Time) *lane {
 }
 
 // send gives the front of a lane to a worker.
-func (r *run) send(l *lane) {
+func (r *run) send(l *lane, now time.Time) {
 	l.tries++
-	n := l.batch(r.o, r.reach.RepeatsTo, r.gaps.ranges)
+	n := l.batch(r.sink.sizes.at(now), r.reach.RepeatsTo, r.gaps.ranges)
+	if r.breaker.open && (l.repeat == 0 || l.stray) {
+		n = 1 // a probe is as small as can be, unless its outcome is unknown: perhaps it is the size that fails
+	}
 	j := job{lane: l, retry: l.failures > 0, request: request{
 		id: l.id, project: l.key.project, session: l.key.session, epoch: r.feed.Epoch(),
 		events: l.queue[:n:n], fill: r.feed.Fill(), beside: r.o.Beside,
@@ -78,12 +81,16 @@ func (r *run) finish(done result, now time.Time) {
 		r.ready.push(l)
 		return
 	}
+	a = r.judge(l, a, now)
+	done.answer = a
 	r.sink.count(done)
+	defer func() { l.tried = now }()
 	switch a.verdict {
 	case accepted:
 		r.accepted(done, now)
 	case failed:
-		r.breaker.failed(now, l.id, l.failures == 0, a.down, a.retryAfter)
+		down := a.down || a.stray && l.failures > 0 && !r.passed.After(l.since)
+		r.breaker.failed(now, l.id, l.failures == 0, down, a.retryAfter)
 		r.park(l, len(done.request.events), a, now)
 	case refused:
 		r.alive(now)
@@ -101,16 +108,48 @@ func (r *run) finish(done result, now time.Time) {
 	}
 }
 
+// judge is what an answer means, as things stand. Refused credentials do not
+// pause the cursor while a GET with the same token is taken. An answer that
+// concerns the endpoint is a refusal of the events once it has lasted for long
+// while other sessions were taken.
+func (r *run) judge(l *lane, a answer, now time.Time) answer {
+	if a.verdict == unauthorized && r.sink.misled() {
+		a.verdict, a.stray, a.sized = failed, true, true
+		a.err = fmt.Errorf("%w, though it takes a GET with the same token: see what it allows", a.err)
+	}
+	if !a.refusal {
+		l.given = false
+		return a
+	}
+	if !l.given && l.stray && l.failures > 0 && r.passed.After(l.since) {
+		r.countFailed(l, now)
+		l.given = l.strayed >= r.o.Patience
+	}
+	if l.given && r.passed.After(l.tried) {
+		a.verdict = refused
+	}
+	return a
+}
+
 func (r *run) accepted(done result, now time.Time) {
 	l, events := done.lane, done.request.events
 	r.alive(now)
+	r.passed = now
+	r.alone = 0
 	clear(r.refused)
+	if l.clears(events) {
+		r.sink.sizes.learn(now, l.sized.part, l.sized.by, l.sized.cause)
+	}
+	most := r.sink.sizes.at(now)
+	if s := sizeOf(events); l.sized.passed(s.events == most.events || 2*s.bytes >= most.bytes) {
+		r.sink.sizes.learn(now, s, eventsOrBytes, l.sized.cause)
+	}
 	r.unpark(l, now)
 	if r.unsure && r.parked == 0 {
 		r.unsure = false
 		r.feed.Report(nil)
 	}
-	l.accept(r.o.RequestEvents)
+	l.accept(most.events)
 	if !l.foreign() {
 		r.gaps.acknowledged(l.id, done.request.gaps, events)
 	}
@@ -143,8 +182,17 @@ func (r *run) park(l *lane, n int, a answer, now time.Time) {
 		l.since, l.failed, l.counted, l.outage = now, 0, now, r.breaker.outage(now)
 	}
 	r.countFailed(l, now)
+	if !l.stray || l.failures == 0 {
+		l.strayed = 0
+	}
+	l.stray = a.refusal
 	l.failures++
 	l.repeat, l.cause = n, a.err.Error()
+	if !a.sized {
+		l.sized.tries = 0
+	} else if l.repeat = l.sized.failed(n, l.cause); l.repeat < n {
+		l.backoff.Reset()
+	}
 	l.told = a.retryAfter > 0
 	l.due = now.Add(max(l.backoff.Next(), a.retryAfter))
 	if !r.feed.Fill() {
@@ -178,22 +226,24 @@ func (r *run) unpark(l *lane, now time.Time) {
 }
 
 // refuse looks for the event that a request of n was refused for, and buries
-// it once it is found.
+// it once it is found. While the search goes on nothing is known to be wrong
+// with any: it may be the size.
 func (r *run) refuse(l *lane, n int, a answer) {
+	reason := a.err.Error()
+	if !l.refuse(n) {
+		l.sized.by, l.sized.cause = a.by, reason
+		r.ready.push(l)
+		return
+	}
 	r.refused[l.id] = struct{}{}
-	if len(r.refused) >= refusedInARow {
+	if r.alone++; r.alone >= refusedInARow && len(r.refused) >= refusedOf {
 		r.ready.push(l)
 		r.stop(&shipper.PauseError{
-			Reason: fmt.Sprintf("the Session Manager refused %d sessions in a row: see whether shippers.session.url is right and what it answers, then resume", refusedInARow),
+			Reason: fmt.Sprintf("the Session Manager refused %d events of %d sessions in a row: see whether shippers.session.url is right and what it answers, then resume", r.alone, len(r.refused)),
 			Err:    a.err,
 		})
 		return
 	}
-	if !l.refuse(n) {
-		r.ready.push(l)
-		return
-	}
-	reason := a.err.Error()
 	if a.excerpt != "" {
 		reason += ": " + a.excerpt
 	}

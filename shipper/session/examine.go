@@ -44,7 +44,7 @@ func Examine(ctx context.Context, o Options) (e Examination, err error) {
 		e.Err, e.Advice = failure(err, m.client.timeout).err, "mend shippers.session.url, ca_file or the way to the Session Manager; events wait in the log meanwhile"
 		return e, nil
 	}
-	readAnswer(res, cancel)
+	text, _ := readAnswer(ctx, res, cancel)
 	e.Status = res.StatusCode
 	said := fmt.Errorf("the Session Manager answers %s to GET %s", res.Status, m.client.url)
 	switch code := res.StatusCode; {
@@ -52,6 +52,9 @@ func Examine(ctx context.Context, o Options) (e Examination, err error) {
 		e.Err, e.Advice = said, "put the token that it wants into shippers.session.token_file"
 	case code >= 300 && code < 400:
 		e.Err, e.Advice = said, "redirects are not followed: set shippers.session.url to the final address"
+	case code < 300 && foreign(res.Header.Get("Content-Type"), text):
+		e.Err = fmt.Errorf("%w with a page of HTML or XML", said)
+		e.Advice = "see what stands at shippers.session.url: a proxy, a login page or another service"
 	case code >= 500 && code != http.StatusNotImplemented:
 		e.Err, e.Advice = said, "mend the Session Manager; events wait in the log meanwhile"
 	}

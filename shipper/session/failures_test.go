@@ -275,7 +275,7 @@ func TestRetryAfter(t *testing.T) {
 // acknowledged.
 func TestRefusedEvents(t *testing.T) {
 	t.Parallel()
-	for _, code := range []int{400, 404, 409, 413, 422} {
+	for _, code := range []int{400, 404, 409, 410, 413, 422, 431} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			t.Parallel()
 			rig := shippertest.NewRig(t)
@@ -302,8 +302,16 @@ func TestRefusedEvents(t *testing.T) {
 				}
 				return receiver.Fault{}
 			}})
-			sink := newSink(t, session.Options{URL: server.URL})
+			sink := newSink(t, session.Options{URL: server.URL, Patience: 50 * time.Millisecond})
 			ship := rig.Start(sink, flush, shipper.Options{})
+			for ship.Status().Dead == 0 { // others are taken meanwhile: it is not the endpoint
+				rig.Append("shop", "steady", 1)
+				at := rig.Log.DurableSeq()
+				ship.WaitFor("another session is taken", func() bool {
+					marks := r.Marks("shop", "steady")
+					return len(marks) > 0 && marks[0].Seq >= at
+				})
+			}
 			ship.WaitDone()
 			report := r.Report()
 			if !report.InOrder() || report.Events != rig.Log.DurableSeq()-1 || report.Gaps != 1 {
@@ -336,10 +344,10 @@ func TestRefusedWholesale(t *testing.T) {
 	t.Parallel()
 	rig := shippertest.NewRig(t)
 	appendEvents(rig, 50, 200)
-	server := serve(t, http.NotFoundHandler())
+	server := serve(t, status(http.StatusUnprocessableEntity))
 	ship := rig.Start(newSink(t, session.Options{URL: server.URL}), flush, shipper.Options{})
 	ship.WaitFor("the cursor pauses itself", func() bool { return ship.Status().State == shipper.Paused })
-	if s := ship.Status(); s.Dead > 20 || !strings.Contains(s.Pause.Reason, "20 sessions in a row") {
+	if s := ship.Status(); s.Dead > 20 || !strings.Contains(s.Pause.Reason, "refused 20 events of") {
 		t.Errorf("%+v", s)
 	}
 }

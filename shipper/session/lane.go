@@ -66,6 +66,13 @@ type lane struct {
 	tries    int    // requests that the first event was in
 	limit    int    // >0: at most this many events in a request
 	suspects uint64 // the refused event is at or below this seq; 0: there is none
+	sized    sized  // whether there is one, or the size was refused
+
+	// While answers say that the endpoint is not where it should be.
+	stray   bool          // the last was such a one
+	strayed time.Duration // for how long there were no others, counted as failed is
+	given   bool          // that was long enough: it is about the events
+	tried   time.Time     // when the last answer came
 
 	letters int    // >0: this many events from the front are being buried
 	reason  string // why
@@ -137,8 +144,20 @@ func (l *lane) refuse(n int) (found bool) {
 		l.limit, l.suspects = 1, 0
 		return true
 	}
-	l.limit, l.suspects = n/2, l.queue[n-1].seq
+	l.limit, l.suspects, l.sized.part = n/2, l.queue[n-1].seq, size{}
 	return false
+}
+
+// clears tells whether a request of these events, which passed, was the last
+// part of one that had been refused. If so no event was to blame.
+func (l *lane) clears(events []event) bool {
+	if l.suspects == 0 {
+		return false
+	}
+	if s := sizeOf(events); s.events > l.sized.part.events {
+		l.sized.part = s
+	}
+	return events[len(events)-1].seq >= l.suspects
 }
 
 // accept widens again after a request was accepted.
@@ -149,12 +168,21 @@ func (l *lane) accept(most int) {
 }
 
 // batch is how many events from the front go into one request: of one log,
-// all before or all after the end of a replay, with no lost seqs between.
-func (l *lane) batch(o Options, replay uint64, lost header.Ranges) int {
-	if l.repeat > 0 {
-		return l.repeat
+// all before or all after the end of a replay, with no lost seqs between. What
+// has to go again as it was does so, unless it has turned out to be too large.
+func (l *lane) batch(most size, replay uint64, lost header.Ranges) int {
+	n := l.repeat
+	if s := sizeOf(l.queue[:n]); n > 0 && (n == 1 || s.events <= most.events && s.bytes <= most.bytes) {
+		return n
 	}
-	most := o.RequestEvents
+	if n = l.fit(most, replay, lost); l.repeat > 0 {
+		n = min(n, l.repeat)
+	}
+	return n
+}
+
+func (l *lane) fit(limit size, replay uint64, lost header.Ranges) int {
+	most := limit.events
 	if l.limit > 0 {
 		most = min(most, l.limit)
 	}
@@ -165,14 +193,14 @@ func (l *lane) batch(o Options, replay uint64, lost header.Ranges) int {
 		}
 		most = min(most, (n+1)/2)
 	}
-	size := 0
+	bytes := 0
 	for i, e := range l.queue[:min(most, len(l.queue))] {
-		size += len(e.raw)
+		bytes += len(e.raw)
 		if i == 0 {
 			continue
 		}
 		before := l.queue[i-1]
-		if size > o.RequestBytes || e.origin.logID != before.origin.logID || e.origin.foreign != before.origin.foreign ||
+		if bytes > limit.bytes || e.origin.logID != before.origin.logID || e.origin.foreign != before.origin.foreign ||
 			(e.seq <= replay) != (before.seq <= replay) || len(lost.From(before.seq).Below(e.seq)) > 0 {
 			return i
 		}

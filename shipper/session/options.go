@@ -33,6 +33,11 @@ type Options struct {
 	// which the whole endpoint was down does not count.
 	ParkedMaxAge time.Duration
 
+	// Patience is how long answers are tried again that concern the endpoint
+	// and not an event, such as a 404, while other sessions are taken; then
+	// they count as a refusal. Default 1 min.
+	Patience time.Duration
+
 	// Beside has events delivered as of a log of its own, whose identity
 	// follows from the log's and the cursor's epoch, so that receivers keep
 	// marks of their own for them. It is for a delivery beside the live one.
@@ -59,7 +64,7 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("session: url %q: want no query and no fragment", o.URL)
 	}
 	if o.Lanes < 0 || o.RequestEvents < 0 || o.RequestBytes < 0 || o.Timeout < 0 ||
-		o.MaxParked < 0 || o.MaxHeldBytes < 0 || o.ParkedMaxAge < 0 {
+		o.MaxParked < 0 || o.MaxHeldBytes < 0 || o.ParkedMaxAge < 0 || o.Patience < 0 {
 		return o, errors.New("session: limits and times cannot be negative")
 	}
 	setDefault(&o.Lanes, 32)
@@ -67,6 +72,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.RequestBytes, 512<<10)
 	setDefault(&o.Timeout, 30*time.Second)
 	setDefault(&o.MaxParked, 10_000)
+	setDefault(&o.Patience, time.Minute)
 	setDefault(&o.MaxHeldBytes, 64<<20)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -14,7 +14,8 @@ const (
 	saveEvery     = 100 * time.Millisecond // between saves of position and marks
 	grace         = 2 * time.Second        // for requests in flight when the cursor stops
 	maxLetters    = 100                    // events buried by one commit
-	refusedInARow = 20                     // sessions; more is no longer bad data
+	refusedInARow = 20                     // events, each alone; more is no longer bad data
+	refusedOf     = 10                     // sessions, if they are of so many
 )
 
 // run is one call of Ship. All fields but the channels belong to the
@@ -52,7 +53,9 @@ type run struct {
 	inFlight int
 	retrying int // of these, of parked sessions
 	breaker  breaker
-	refused  map[header.SessionID]struct{} // sessions refused with no success in between
+	refused  map[header.SessionID]struct{} // sessions with an event refused alone, with no success in between
+	alone    int                           // events of them
+	passed   time.Time                     // when a request was taken last
 	marks    *marks
 	gaps     *gaps
 	troubles *troubles

@@ -38,6 +38,8 @@ type Sink struct {
 	requests, delivered, failed, refused atomic.Uint64
 	buried, forgotten                    atomic.Uint64
 
+	sizes sizes // of the loop
+
 	mu      sync.Mutex
 	resumed time.Time // when a probe last found the credentials accepted
 	token   string    // in force then
@@ -53,7 +55,8 @@ func New(o Options) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sink{opts: o, client: c, wake: make(chan struct{}, 1)}, nil
+	most := size{o.RequestEvents, o.RequestBytes}
+	return &Sink{opts: o, client: c, wake: make(chan struct{}, 1), sizes: sizes{most: most, logger: o.Logger}}, nil
 }
 
 // Ship implements shipper.Sink. It retries for ever what may pass, and
@@ -72,8 +75,9 @@ func (s *Sink) Ship(ctx context.Context, feed *shipper.Feed) error {
 // Close gives up idle connections. Ship must have returned.
 func (s *Sink) Close() { s.client.close() }
 
-// misledAfter is how long a probe that was wrong about the credentials is not
-// believed again, unless the token changes.
+// misledAfter is how long refused credentials are tried again, and do not pause
+// the cursor, after a probe with the same token was taken: then the refusal has
+// another cause, such as the path, or a firewall that minds the size.
 const misledAfter = time.Minute
 
 // unauthorized is the pause for refused credentials.
@@ -85,18 +89,19 @@ func (s *Sink) unauthorized(cause error) *shipper.PauseError {
 	return &shipper.PauseError{Reason: reason, Err: cause, Probe: s.probe}
 }
 
-// probe finds out whether the credentials are accepted now. A service may
-// say yes to the probe and no to events, so a yes counts once a minute.
+// misled tells whether a probe with the token in force was taken a moment ago.
+func (s *Sink) misled() bool {
+	token, err := s.client.token.authorization()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return err == nil && token == s.token && time.Since(s.resumed) < misledAfter
+}
+
+// probe finds out whether the credentials are accepted now.
 func (s *Sink) probe(ctx context.Context) error {
 	token, err := s.client.token.authorization()
 	if err != nil {
 		return err
-	}
-	s.mu.Lock()
-	again := token == s.token && time.Since(s.resumed) < misledAfter
-	s.mu.Unlock()
-	if again {
-		return errMisled
 	}
 	if err := s.client.probe(ctx); err != nil {
 		return err

@@ -1,14 +1,9 @@
 package session
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 // maxListed bounds the parked sessions that Stats names.
 const maxListed = 100
-
-var errMisled = errors.New("the Session Manager refused events a moment ago though it took the token")
 
 // Parked is one session in trouble, as operators see it.
 type Parked struct {
@@ -35,6 +30,8 @@ type Stats struct {
 	ParkedCount int       `json:"parked_count"`
 	Parked      []Parked  `json:"parked,omitempty"` // the first hundred
 	Aside       int       `json:"aside"`            // sessions whose events are queued in the dead letters
+
+	RequestLimit *SizeLimit `json:"request_limit,omitempty"` // nil: requests have their configured size
 
 	Requests  uint64 `json:"requests"`
 	Delivered uint64 `json:"delivered"` // events
@@ -83,6 +80,8 @@ func (r *run) publish(now time.Time) {
 	if st.Down {
 		st.DownSince = r.breaker.opened.UTC()
 	}
+	r.sink.sizes.at(now)
+	st.RequestLimit = r.sink.sizes.limit
 	for _, l := range r.waiting[:min(len(r.waiting), maxListed)] {
 		st.Parked = append(st.Parked, Parked{
 			Project: l.key.project, Session: l.key.session, Since: l.since.UTC(), Failures: l.failures,

@@ -118,7 +118,7 @@ func TestSearchFindsExactlyTheBad(t *testing.T) {
 		next, requests := uint64(1), 0
 		for len(l.queue) > 0 {
 			requests++
-			k := l.batch(o, 0, nil)
+			k := l.batch(size{o.RequestEvents, o.RequestBytes}, 0, nil)
 			if k < 1 || k > o.RequestEvents || l.first() != next {
 				rt.Fatalf("a request of %d from %d, want up to %d from %d", k, l.first(), o.RequestEvents, next)
 			}
@@ -166,7 +166,7 @@ func TestRequestsAreCut(t *testing.T) {
 		"not before it":     {queue: []event{{7, nil, a}, {12, nil, a}}, lost: header.Ranges{{First: 13, Last: 20}}, want: 2},
 	} {
 		l := &lane{queue: c.queue}
-		if got := l.batch(o, 5, c.lost); got != c.want {
+		if got := l.batch(size{o.RequestEvents, o.RequestBytes}, 5, c.lost); got != c.want {
 			t.Errorf("%s: %d events, want %d", name, got, c.want)
 		}
 	}
@@ -302,17 +302,17 @@ func TestMarksFollowThePosition(t *testing.T) {
 func TestAnswersAreClassified(t *testing.T) {
 	for code, want := range map[int]verdict{
 		200: accepted, 201: accepted, 204: accepted, 299: accepted,
-		301: failed, 304: failed, 408: failed, 425: failed, 429: failed, 407: failed, 500: failed, 503: failed, 599: failed,
-		400: refused, 404: refused, 409: refused, 410: refused, 413: refused, 422: refused, 451: refused, 499: refused,
+		301: failed, 304: failed, 404: failed, 405: failed, 410: failed, 421: failed, 451: failed, 499: failed, 408: failed, 425: failed, 429: failed, 407: failed, 500: failed, 503: failed, 599: failed,
+		400: refused, 409: refused, 413: refused, 422: refused, 431: refused,
 		401: unauthorized, 403: unauthorized,
 	} {
-		if got := classify(&http.Response{StatusCode: code, Header: http.Header{}}, 5, nil); got.verdict != want {
+		if got := classify(&http.Response{StatusCode: code, Header: http.Header{}}, 5, nil, nil); got.verdict != want {
 			t.Errorf("%d: %d, want %d", code, got.verdict, want)
 		}
 	}
 	for seen, want := range map[string]verdict{"6": stale, "5": refused, "4": refused, "x": refused} {
 		h := http.Header{header.Epoch: {seen}}
-		if got := classify(&http.Response{StatusCode: 409, Header: h}, 5, nil); got.verdict != want {
+		if got := classify(&http.Response{StatusCode: 409, Header: h}, 5, nil, nil); got.verdict != want {
 			t.Errorf("epoch %s: %d, want %d", seen, got.verdict, want)
 		}
 	}

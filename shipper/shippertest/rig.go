@@ -3,6 +3,7 @@ package shippertest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -56,6 +57,12 @@ func (r *Rig) Append(project, session string, n int) uint64 {
 			number%1000, session, number, session, number)
 	}
 	return r.appendRaws(project, session, raws...)
+}
+
+// AppendText is Append of events that hold a text, so that they have its size.
+func (r *Rig) AppendText(project, session string, n int, text string) uint64 {
+	r.TB.Helper()
+	return r.appendRaws(project, session, slices.Repeat([]string{plainEvent(session, text)}, n)...)
 }
 
 // appendRaws stores events as they are, as one request.
