@@ -10,6 +10,7 @@ import (
 
 	"forebay/router"
 	"forebay/shipper"
+	"forebay/shipper/session"
 	"forebay/wal"
 )
 
@@ -187,6 +188,11 @@ func (e emitter) cursor(s shipper.Status) {
 		"shipped": a.Shipped, "pending": a.Pending, "dead": a.Dead, "discarded": a.Discarded, "expired": a.Expired, "lost": a.Lost, "skipped": a.Skipped,
 	} {
 		e.gauge("forebay_cursor_events", "Events by what became of them at the cursor; together they are those accepted.", float64(n), "cursor", s.Name, "fate", fate)
+	}
+	if st, ok := s.Sink.(session.Stats); ok {
+		const what = "that a request to the Session Manager holds at most: as configured, or what it has been found to take."
+		e.gauge("forebay_session_request_events", "Events "+what, float64(st.RequestEvents))
+		e.gauge("forebay_session_request_bytes", "Bytes of events "+what, float64(st.RequestBytes))
 	}
 	for _, state := range []string{shipper.Running, shipper.Paused, shipper.Failing} {
 		e.gauge("forebay_cursor_state", "1 for the state that the cursor is in.", truth(s.State == state), "cursor", s.Name, "state", state)

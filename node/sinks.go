@@ -99,6 +99,7 @@ func sessionOptions(cfg config.Config) session.Options {
 	c := cfg.Shippers.Session
 	return session.Options{
 		URL: c.URL, TokenFile: c.TokenFile, CAFile: c.CAFile, Gzip: c.Gzip, Lanes: c.Lanes, ParkedMaxAge: c.Parked.MaxAge,
+		RequestEvents: c.Request.Events, RequestBytes: int(c.Request.Bytes),
 	}
 }
 

@@ -223,7 +223,14 @@ type Session struct {
 	CAFile     string
 	Gzip       bool
 	Lanes      int
+	Request    Request
 	Parked     Parked
+}
+
+// Request bounds what one request holds.
+type Request struct {
+	Events int
+	Bytes  Bytes
 }
 
 // Parked bounds how long a failing session waits before its events become dead letters.

@@ -188,6 +188,10 @@ func shipperFields(c *Config) []field {
 			doc: "Compress requests."},
 		{path: "shippers.session.lanes", target: &session.Lanes, def: "32",
 			doc: "Sessions that are sent to at the same time."},
+		{path: "shippers.session.request.events", target: &session.Request.Events, def: "100",
+			doc: "Most events of a request. 1 to 1000. What the Session Manager refuses for its size goes in smaller requests by itself."},
+		{path: "shippers.session.request.bytes", target: &session.Request.Bytes, def: "512KiB",
+			doc: "Most bytes of events in a request, before compression; a larger event goes alone. 1 KiB to 16 MiB."},
 		{path: "shippers.session.parked.max_age", target: &session.Parked.MaxAge, def: "1h",
 			doc: "How long a session that fails is retried before its events are set aside as dead letters."},
 
@@ -225,6 +229,7 @@ func sections() map[string]string {
 		"shippers.clickhouse.replicated": "Replication of a table that the node creates.",
 		"shippers.clickhouse.flush":      "An insert is sent at whichever is reached first.",
 		"shippers.session":               "Sessions, each in order, to a Session Manager over HTTP.",
+		"shippers.session.request":       "A request is sent as soon as its session's turn comes, with what has gathered, up to these.",
 		"shippers.session.parked":        "Sessions that the Session Manager refuses or fails.",
 		"shippers.archive":               "Files of JSON lines, compressed with zstd.",
 		"shippers.archive.flush":         "A file is completed at whichever is reached first, and at the end of the hour.",

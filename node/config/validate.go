@@ -266,6 +266,8 @@ func (v *validator) session(s Session) {
 		v.baseURL("shippers.session.replay_urls", u)
 	}
 	v.count("shippers.session.lanes", s.Lanes, 1, 4096)
+	v.count("shippers.session.request.events", s.Request.Events, 1, 1000)
+	v.bytes("shippers.session.request.bytes", s.Request.Bytes, 1<<10, 16<<20)
 	v.duration("shippers.session.parked.max_age", s.Parked.MaxAge, time.Second, year)
 }
 

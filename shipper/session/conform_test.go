@@ -23,6 +23,7 @@ func TestConforms(t *testing.T) {
 		var mu sync.Mutex
 		var arrived []uint64
 		var cured atomic.Bool
+		var limit atomic.Pointer[receiver.Fault]
 		r, server := newReceiver(t, receiver.Options{
 			Taken: func(d receiver.Delivery) {
 				mu.Lock()
@@ -34,6 +35,9 @@ func TestConforms(t *testing.T) {
 					if bytes.Contains(e, poison) && !cured.Load() {
 						return receiver.Fault{Status: 422}
 					}
+				}
+				if fault := limit.Load(); fault != nil && len(d.Events) > 2 {
+					return *fault
 				}
 				return receiver.Fault{}
 			},
@@ -58,6 +62,12 @@ func TestConforms(t *testing.T) {
 			Heal:   func() { network.Up(); network.Resume() },
 			Poison: `{"poison":true}`,
 			Cure:   func() { cured.Store(true) },
+			Limits: map[string]func(){
+				"413":   func() { limit.Store(&receiver.Fault{Status: 413}) },
+				"400":   func() { limit.Store(&receiver.Fault{Status: 400}) },
+				"reset": func() { limit.Store(&receiver.Fault{Reset: true}) },
+				"taken": func() { limit.Store(&receiver.Fault{Reset: true, After: true}) },
+			},
 			Check: func() error {
 				if report := r.Report(); !report.InOrder() || report.Stale > 0 {
 					return fmt.Errorf("%+v", report)

@@ -43,7 +43,7 @@ func (r *run) pick(now time.Time) *lane {
 func (r *run) send(l *lane, now time.Time) {
 	l.tries++
 	n := l.batch(r.sink.sizes.at(now), r.reach.RepeatsTo, r.gaps.ranges)
-	if r.breaker.open && (l.repeat == 0 || l.stray) {
+	if r.breaker.open && (l.repeat == 0 || l.astray) {
 		n = 1 // a probe is as small as can be, unless its outcome is unknown: perhaps it is the size that fails
 	}
 	j := job{lane: l, retry: l.failures > 0, request: request{
@@ -185,7 +185,7 @@ func (r *run) park(l *lane, n int, a answer, now time.Time) {
 	if !l.stray || l.failures == 0 {
 		l.strayed = 0
 	}
-	l.stray = a.refusal
+	l.astray, l.stray = a.stray, a.refusal
 	l.failures++
 	l.repeat, l.cause = n, a.err.Error()
 	if !a.sized {

@@ -69,7 +69,8 @@ type lane struct {
 	sized    sized  // whether there is one, or the size was refused
 
 	// While answers say that the endpoint is not where it should be.
-	stray   bool          // the last was such a one
+	astray  bool          // the last was such a one: nothing was taken
+	stray   bool          // and one that may become a refusal
 	strayed time.Duration // for how long there were no others, counted as failed is
 	given   bool          // that was long enough: it is about the events
 	tried   time.Time     // when the last answer came

@@ -57,7 +57,8 @@ func tooLarge() map[string]*capped {
 		"400":      {limit: over(20_000), turn: status(http.StatusBadRequest)},
 		"reset":    {limit: over(20_000), turn: reset},
 		"502":      {limit: over(20_000), turn: status(http.StatusBadGateway)},
-		"404":      {limit: over(20_000), turn: status(http.StatusNotFound)}, // IIS, of a body over its limit
+		"404":      {limit: over(20_000), turn: status(http.StatusNotFound)},  // IIS, of a body over its limit
+		"403":      {limit: over(20_000), turn: status(http.StatusForbidden)}, // a firewall; the token is good
 		"one only": {limit: over(2_000), turn: status(http.StatusRequestEntityTooLarge)},
 		"431": {turn: status(http.StatusRequestHeaderFieldsTooLarge), limit: func(_ []byte, req *http.Request) bool {
 			return len(req.Header.Get(header.Seqs)) > 60

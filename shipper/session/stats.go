@@ -31,7 +31,9 @@ type Stats struct {
 	Parked      []Parked  `json:"parked,omitempty"` // the first hundred
 	Aside       int       `json:"aside"`            // sessions whose events are queued in the dead letters
 
-	RequestLimit *SizeLimit `json:"request_limit,omitempty"` // nil: requests have their configured size
+	RequestEvents int        `json:"request_events"` // in a request at most
+	RequestBytes  int        `json:"request_bytes"`
+	RequestLimit  *SizeLimit `json:"request_limit,omitempty"` // nil: requests have their configured size
 
 	Requests  uint64 `json:"requests"`
 	Delivered uint64 `json:"delivered"` // events
@@ -47,6 +49,8 @@ func (s *Sink) Stats() Stats {
 	var st Stats
 	if latest := s.stats.Load(); latest != nil {
 		st = *latest
+	} else {
+		st.RequestEvents, st.RequestBytes = s.opts.RequestEvents, s.opts.RequestBytes
 	}
 	st.Requests, st.Delivered = s.requests.Load(), s.delivered.Load()
 	st.Failed, st.Refused, st.Buried = s.failed.Load(), s.refused.Load(), s.buried.Load()
@@ -80,7 +84,8 @@ func (r *run) publish(now time.Time) {
 	if st.Down {
 		st.DownSince = r.breaker.opened.UTC()
 	}
-	r.sink.sizes.at(now)
+	most := r.sink.sizes.at(now)
+	st.RequestEvents, st.RequestBytes = most.events, most.bytes
 	st.RequestLimit = r.sink.sizes.limit
 	for _, l := range r.waiting[:min(len(r.waiting), maxListed)] {
 		st.Parked = append(st.Parked, Parked{

@@ -32,6 +32,9 @@ type Subject struct {
 	// on; nil: nothing can.
 	Poison string
 	Cure   func()
+	// Limits, by name: each has the destination turn away, from then on and in a
+	// way of its own, whatever holds more than two events. Heal does not end it.
+	Limits map[string]func()
 	// Check, if set, returns what the destination itself has found wrong.
 	Check func() error
 	// Memory is how much the sink may hold while the destination fails, in
@@ -66,6 +69,7 @@ func Conform(t *testing.T, subject func(t *testing.T) Subject) {
 		"rewind delivers again":              rewindDelivers,
 		"poison goes to the dead letters":    poison,
 		"requeued letters land once":         requeued,
+		"too much at once goes in parts":     tooMuch,
 		"lost events are passed over":        lostEvents,
 		"a commit that fails loses nothing":  failingCommit,
 		"death at any commit loses nothing":  death,
