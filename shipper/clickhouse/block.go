@@ -71,6 +71,15 @@ func (t *texts) pick(rows []int, into []string) []string {
 	return into
 }
 
+// at is the text of a row, in the block's own memory.
+func (t *texts) at(row int) []byte {
+	begin := uint32(0)
+	if row > 0 {
+		begin = t.ends[row-1]
+	}
+	return t.joined[begin:t.ends[row]]
+}
+
 // textFields are the columns of block.texts, which is every text column that
 // differs between the rows of a block.
 var textFields = [...]string{

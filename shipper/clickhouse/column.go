@@ -65,7 +65,7 @@ func (c column) typeFor(o Options, modern bool) string {
 // found is a column as it is in the table.
 type found struct {
 	kind     string // its type, as the server writes it
-	computed string // MATERIALIZED or ALIAS, into which nothing can be inserted, or ""
+	computed string // MATERIALIZED, ALIAS or EPHEMERAL, in which nothing inserted is stored, or ""
 }
 
 // unwrap takes the wrappers off a type that change nothing for inserting.
@@ -100,17 +100,51 @@ func (c column) fits(columnType string) bool {
 
 func isDateTime(t string) bool { return t == "DateTime" || strings.HasPrefix(t, "DateTime('") }
 
-// times makes the values of an instant column; clickhouse-go takes whole
-// seconds for DateTime, milliseconds for DateTime64.
+// form is what decides which values a type of the column is given.
+func (c column) form(columnType string) string {
+	t := unwrap(columnType)
+	switch {
+	case c.kind == ordinal:
+		return t
+	case c.kind == instant && isDateTime(t):
+		return "DateTime"
+	}
+	return ""
+}
+
+// times makes the values of an instant column, cut to its precision: the
+// driver takes whole seconds for DateTime, milliseconds for DateTime64, and
+// would cut those before 1970 upwards.
 func (f found) times(millis []int64) any {
-	if !isDateTime(unwrap(f.kind)) {
+	seconds := isDateTime(unwrap(f.kind))
+	tick := f.tick()
+	if tick == 1 {
 		return millis
 	}
-	seconds := make([]int64, len(millis))
+	cut := make([]int64, len(millis))
 	for i, ms := range millis {
-		seconds[i] = floorSeconds(ms)
+		cut[i] = ms - ((ms%tick)+tick)%tick
+		if seconds {
+			cut[i] /= 1000
+		}
 	}
-	return seconds
+	return cut
+}
+
+// tick is how many milliseconds apart the times are that the column holds.
+func (f found) tick() int64 {
+	switch precision, _, _ := strings.Cut(strings.TrimPrefix(unwrap(f.kind), "DateTime64("), ","); strings.TrimSuffix(precision, ")") {
+	case "2":
+		return 10
+	case "1":
+		return 100
+	case "0":
+		return 1000
+	}
+	if isDateTime(unwrap(f.kind)) {
+		return 1000
+	}
+	return 1
 }
 
 func floorSeconds(ms int64) int64 { return time.UnixMilli(ms).Unix() }

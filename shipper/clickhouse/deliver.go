@@ -65,10 +65,17 @@ func (d *delivery) deliver(ctx context.Context, b *block) error {
 		if err := d.feed.SavePlan(plan); err != nil {
 			return err
 		}
-		if d.mayProve(srv, b) {
-			return d.prove(ctx, srv, plan, b)
+		rows, err := d.fitting(ctx, srv, plan, b, d.unburied(b))
+		if err != nil {
+			return err
 		}
-		last := d.send(ctx, srv, b, b.all(), plan.Token)
+		if len(rows) == 0 {
+			return d.advance(b)
+		}
+		if len(rows) > 1 && d.mayProve(srv, b) {
+			return d.prove(ctx, srv, plan, b, rows)
+		}
+		last := d.send(ctx, srv, b, rows, plan.Token)
 		switch {
 		case last.err == nil:
 			return d.advance(b)
@@ -82,8 +89,20 @@ func (d *delivery) deliver(ctx context.Context, b *block) error {
 	}
 }
 
+// unburied selects the rows of the block that are not among the dead letters.
+func (d *delivery) unburied(b *block) []int {
+	if len(d.buried) == 0 {
+		return b.all()
+	}
+	return slices.DeleteFunc(b.all(), func(row int) bool {
+		_, dead := slices.BinarySearch(d.buried, b.seqs[row])
+		return dead
+	})
+}
+
 // send makes one insert and counts it. A connection that failed is dropped;
-// one over which the server answered is not.
+// one over which the server answered is not, but the table is read again
+// before the next insert.
 func (d *delivery) send(ctx context.Context, srv *server, b *block, rows []int, token string) attempt {
 	start := time.Now()
 	sent, err := srv.insert(ctx, b, rows, token)
@@ -103,11 +122,14 @@ func (d *delivery) send(ctx context.Context, srv *server, b *block, rows []int, 
 	case ctx.Err() == nil:
 		log.Warn("insert not acknowledged", "err", err)
 	}
+	last := attempt{rows: rows, token: token, sent: sent, err: err, shape: srv.shape()}
 	var answered *serverError
-	if err != nil && !errors.As(err, &answered) {
+	if errors.As(err, &answered) {
+		srv.doubt()
+	} else if err != nil {
 		d.drop()
 	}
-	return attempt{rows: rows, token: token, sent: sent, err: err}
+	return last
 }
 
 // advance ends the plan: all rows of b are in the table or buried.
@@ -119,6 +141,7 @@ func (d *delivery) advance(b *block) error {
 	if err := d.feed.Advance(b.last+1, writes...); err != nil {
 		return err
 	}
+	d.sink.stats.omit(b, d.unburied(b))
 	d.next, d.buried = b.last+1, nil
 	d.backoff.Reset()
 	if d.pace /= 2; d.pace < slower/8 {
@@ -128,19 +151,24 @@ func (d *delivery) advance(b *block) error {
 	return nil
 }
 
-// await is the next block, nil at the end. While none comes, memory is let go.
-func (d *delivery) await(blocks <-chan *block) *block {
+// await is the next block, nil at the end. While none comes, memory is let go,
+// and the table is looked at as often as if there were.
+func (d *delivery) await(ctx context.Context, blocks <-chan *block) *block {
 	idle := time.NewTimer(spareAge)
 	defer idle.Stop()
-	select {
-	case b := <-blocks:
-		return b
-	case <-idle.C:
+	for {
+		select {
+		case b := <-blocks:
+			return b
+		case <-idle.C:
+		}
+		if d.server != nil {
+			d.server.spare = nil
+		}
+		// What fails here fails again with the next block, and is told then.
+		_, _ = d.tryReach(ctx, "")
+		idle.Reset(d.sink.opts.tableAge)
 	}
-	if d.server != nil {
-		d.server.spare = nil
-	}
-	return <-blocks
 }
 
 // drop closes the connection; the next one learns the server anew.
@@ -168,7 +196,13 @@ func (d *delivery) reach(ctx context.Context, addr string) (*server, error) {
 
 func (d *delivery) tryReach(ctx context.Context, addr string) (*server, error) {
 	if d.server != nil && (addr == "" || addr == d.server.addr) {
-		return d.server, nil
+		if d.sink.renew(ctx, d.server) == nil {
+			return d.server, nil
+		}
+		d.drop()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 	}
 	addrs := d.sink.opts.Addrs
 	bound := addr != "" && slices.Contains(addrs, addr)

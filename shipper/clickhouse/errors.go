@@ -180,6 +180,8 @@ func classify(err error) (_ class, advice string) {
 		path      *fs.PathError
 	)
 	switch {
+	case errors.Is(err, errOtherColumns):
+		return tableChanged, ""
 	case errors.As(err, &authority), errors.As(err, &host), errors.As(err, &invalid), errors.As(err, &verify):
 		return needsOperator, "mend shippers.clickhouse.tls: this node does not trust the server's certificate"
 	case errors.As(err, &path):

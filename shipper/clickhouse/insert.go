@@ -19,13 +19,13 @@ func (c *server) insert(ctx context.Context, b *block, rows []int, token string)
 	if c.tokens {
 		settings["insert_deduplication_token"] = token
 	}
-	var types []driver.ColumnNameAndType // HTTP would ask for them before each insert
+	var known []driver.ColumnNameAndType // HTTP would ask for them before each insert
 	for _, col := range fields {
 		if f, has := c.table.columns[col.name]; has {
-			types = append(types, driver.ColumnNameAndType{Name: col.name, Type: f.kind})
+			known = append(known, driver.ColumnNameAndType{Name: col.name, Type: f.kind})
 		}
 	}
-	request := driver.Context(expecting(ctx, answerStored), driver.WithQueryID(token), driver.WithSettings(settings), driver.WithColumnNamesAndTypes(types))
+	request := driver.Context(expecting(ctx, answerStored), driver.WithQueryID(token), driver.WithSettings(settings), driver.WithColumnNamesAndTypes(known))
 	batch, err := c.conn.PrepareBatch(request, c.into)
 	if err != nil {
 		return false, c.failed(ctx, "insert", err)
@@ -36,13 +36,16 @@ func (c *server) insert(ctx context.Context, b *block, rows []int, token string)
 		}
 	}()
 	columns := batch.Columns()
+	types, err := c.offered(columns)
+	if err != nil {
+		return false, c.failed(ctx, "insert", err)
+	}
 	at, scratch := 0, make([]string, 0, len(rows))
 	for _, col := range fields {
-		f, has := c.table.columns[col.name]
-		if !has {
+		if _, has := c.table.columns[col.name]; !has {
 			continue
 		}
-		values := b.values(col, f, rows, &scratch)
+		values := b.values(col, types[at], rows, &scratch)
 		if texts, isText := values.([]string); isText {
 			c.spare.lend(columns[at], texts)
 		}

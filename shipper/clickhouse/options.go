@@ -42,6 +42,8 @@ type Options struct {
 	DialTimeout time.Duration // for a connection and its handshake, default 5 s
 	ReadTimeout time.Duration // without an answer to a request until it counts as failed, default 60 s
 
+	tableAge time.Duration // for how long what was learnt of the table is believed, see renew
+
 	NodeID string       // column node_id
 	Logger *slog.Logger // nil: silent
 }
@@ -81,6 +83,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.ReadTimeout == 0 {
 		o.ReadTimeout = time.Minute
+	}
+	if o.tableAge == 0 {
+		o.tableAge = defaultTableAge
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 
 	"forebay/shipper"
@@ -39,8 +40,20 @@ func (s span) where() string {
 	}
 	return " WHERE log_id = " + quoteText(s.logID) +
 		" AND (" + strings.Join(seqs, " OR ") + ")" +
-		" AND received_at >= toDateTime(" + number(uint64(floorSeconds(s.from)-slack)) + ")" +
-		" AND received_at <= toDateTime(" + number(uint64(floorSeconds(s.until)+slack)) + ")"
+		" AND received_at >= toDateTime(" + second(s.from, -slack) + ")" + s.latest()
+}
+
+// latest bounds the span where toDateTime can.
+func (s span) latest() string {
+	if floorSeconds(s.until)+slack > math.MaxUint32 {
+		return ""
+	}
+	return " AND received_at <= toDateTime(" + second(s.until, slack) + ")"
+}
+
+// second is the second of a time, moved, within what DateTime holds.
+func second(ms, moved int64) string {
+	return number(uint64(min(max(floorSeconds(ms)+moved, 0), math.MaxUint32)))
 }
 
 // presence is what the table has of a span.

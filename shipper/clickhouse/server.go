@@ -14,16 +14,19 @@ import (
 )
 
 // server is one address with what was learned of it when it was connected.
-// It is thrown away, and all is asked again, after any failure.
+// It is thrown away, and all is asked again, after any failure; what is known
+// of the table is asked again besides, see renew.
 type server struct {
 	addr     string
 	conn     driver.Conn
 	timeout  time.Duration
 	version  string
+	release  release
 	settings driver.Settings // of every insert
 	tokens   bool            // the server knows insert_deduplication_token
 	table    table
-	into     string // INSERT INTO … (columns)
+	learnt   time.Time // when the table was read; zero: to be read before the next insert
+	into     string    // INSERT INTO … (columns)
 	spare    spareTexts
 }
 
@@ -118,25 +121,7 @@ func (s *Sink) connect(ctx context.Context, addr string) (_ *server, err error) 
 	if err := srv.learnServer(ctx); err != nil {
 		return nil, err
 	}
-	t, err := srv.inspect(ctx, s.opts.Database, s.opts.Table)
-	if err != nil {
-		return nil, err
-	}
-	if !t.exists() && s.opts.CreateTable {
-		if err := s.create(ctx, srv); err != nil {
-			return nil, err
-		}
-		if t, err = srv.inspect(ctx, s.opts.Database, s.opts.Table); err != nil {
-			return nil, err
-		}
-	}
-	srv.table = t
-	s.stats.met(srv, s.opts.compare(t).Differences)
-	if err := s.opts.fits(t); err != nil {
-		return nil, fmt.Errorf("%s: %w", addr, err)
-	}
-	srv.into = "INSERT INTO " + s.opts.name() + " (" + strings.Join(t.filled(), ", ") + ")"
-	return srv, nil
+	return srv, s.learn(ctx, srv)
 }
 
 func (c *server) close() { _ = c.conn.Close() }
@@ -165,6 +150,7 @@ func (c *server) learnServer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.release = parseRelease(c.version)
 	c.settings = driver.Settings{}
 	for _, name := range known {
 		c.settings[name] = wanted[name]

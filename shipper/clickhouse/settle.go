@@ -20,8 +20,9 @@ const maxUnseen = 3
 type attempt struct {
 	rows  []int // nil: the plan was found at a start, what was sent last is not known
 	token string
-	sent  bool  // some of it may have left this process
-	err   error // nil: acknowledged
+	sent  bool   // some of it may have left this process
+	err   error  // nil: acknowledged
+	shape string // of the table that it was made for
 }
 
 // refused tells whether the server named a row's content as the cause.
@@ -92,7 +93,7 @@ func (d *delivery) settle(ctx context.Context, plan shipper.Plan, b *block, last
 		if len(missing) == 0 {
 			return d.settled(b, last)
 		}
-		if last.refused() && len(missing) == len(last.rows) {
+		if last.refused() && len(missing) == len(last.rows) && d.server.shape() == last.shape {
 			if last, err = d.sift(ctx, &plan, b, last); err != nil {
 				return err
 			}
@@ -109,6 +110,12 @@ func (d *delivery) settle(ctx context.Context, plan shipper.Plan, b *block, last
 		srv, err := d.reach(ctx, plan.Addr)
 		if err != nil {
 			return err
+		}
+		if missing, err = d.fitting(ctx, srv, plan, b, missing); err != nil {
+			return err
+		}
+		if len(missing) == 0 {
+			return d.settled(b, attempt{})
 		}
 		token := d.nextToken(&plan, b, last, missing)
 		plan.Addr = srv.addr
@@ -157,7 +164,8 @@ func (d *delivery) missing(ctx context.Context, plan shipper.Plan, b *block, row
 		}
 		if err == nil {
 			return slices.DeleteFunc(slices.Clone(rows), func(row int) bool {
-				return have.seqs[b.seqs[row]] || slices.Contains(d.buried, b.seqs[row])
+				_, dead := slices.BinarySearch(d.buried, b.seqs[row])
+				return dead || have.seqs[b.seqs[row]]
 			}), nil
 		}
 		var answered *serverError
@@ -192,7 +200,7 @@ func (c *server) idle(ctx context.Context, token string) error {
 // try and the second count once. What was acknowledged and yet is not there
 // needs a token that was never used.
 func (d *delivery) nextToken(plan *shipper.Plan, b *block, last attempt, missing []int) string {
-	untouched := plan.Stage == stageSent && len(missing) == b.rows()
+	untouched := plan.Stage == stageSent && len(missing) == b.rows()-len(d.buried)
 	if last.err != nil && slices.Equal(missing, last.rows) || last.rows == nil && untouched {
 		return last.token
 	}

@@ -26,7 +26,7 @@ const buriedKey = "buried"
 // way. It returns the last insert, so that settle goes on from there.
 func (d *delivery) sift(ctx context.Context, plan *shipper.Plan, b *block, refused attempt) (attempt, error) {
 	if len(refused.rows) == 1 {
-		return attempt{rows: refused.rows, token: refused.token}, d.bury(ctx, *plan, b, refused.rows[0], refused.err)
+		return attempt{rows: refused.rows, token: refused.token, shape: refused.shape}, d.bury(ctx, *plan, b, []refusal{{refused.rows[0], refused.err.Error()}})
 	}
 	base := plan.Token + ":" + nextRepair(plan)
 	plan.Attempts++
@@ -56,11 +56,11 @@ func (d *delivery) siftHalves(ctx context.Context, plan *shipper.Plan, b *block,
 		if err != nil {
 			return last, err
 		}
-		if len(missing) < len(half) {
+		if len(missing) < len(half) || d.server.shape() != last.shape {
 			return last, nil
 		}
 		if len(half) == 1 {
-			err = d.bury(ctx, *plan, b, half[0], last.err)
+			err = d.bury(ctx, *plan, b, []refusal{{half[0], last.err.Error()}})
 			last.err = nil
 		} else {
 			last, err = d.siftHalves(ctx, plan, b, base, last)
@@ -72,15 +72,26 @@ func (d *delivery) siftHalves(ctx context.Context, plan *shipper.Plan, b *block,
 	return last, nil
 }
 
-// bury gives a row to the dead letters; that it was is durable with them.
-func (d *delivery) bury(ctx context.Context, plan shipper.Plan, b *block, row int, cause error) error {
-	seq := b.seqs[row]
-	batch, err := d.feed.Read(ctx, seq, seq)
+// refusal is a row that the table does not take.
+type refusal struct {
+	row int
+	why string
+}
+
+// bury gives rows, ascending, to the dead letters; that they were is durable
+// with them.
+func (d *delivery) bury(ctx context.Context, plan shipper.Plan, b *block, refused []refusal) error {
+	why := make(map[uint64]string, len(refused))
+	seqs := slices.Clone(d.buried)
+	for _, r := range refused {
+		why[b.seqs[r.row]] = r.why
+		seqs = append(seqs, b.seqs[r.row])
+	}
+	slices.Sort(seqs)
+	batch, err := d.feed.Read(ctx, b.seqs[refused[0].row], b.seqs[refused[len(refused)-1].row])
 	if err != nil {
 		return err
 	}
-	seqs := append(slices.Clone(d.buried), seq)
-	slices.Sort(seqs)
 	var keep []shipper.Write
 	if !d.feed.Fill() {
 		value, err := json.Marshal(buried{plan.Token, seqs})
@@ -91,13 +102,16 @@ func (d *delivery) bury(ctx context.Context, plan shipper.Plan, b *block, row in
 	}
 	var letters []shipper.DeadLetter
 	for _, e := range batch.Events {
-		letters = append(letters, shipper.NewDeadLetter(e, cause.Error(), plan.Attempts))
+		if reason, is := why[e.Seq]; is {
+			letters = append(letters, shipper.NewDeadLetter(e, reason, plan.Attempts))
+		}
 	}
 	if err := d.feed.Bury(letters, keep...); err != nil {
 		return err
 	}
 	d.buried = seqs
-	d.sink.opts.Logger.Warn("event refused by ClickHouse, kept as a dead letter", "seq", seq, "err", cause)
+	d.sink.opts.Logger.Warn("events that the table does not take, kept as dead letters",
+		"events", len(refused), "first", b.seqs[refused[0].row], "err", refused[0].why)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"forebay/shipper"
 )
@@ -46,7 +47,7 @@ func (s *Sink) Ship(ctx context.Context, feed *shipper.Feed) error {
 		defer close(blocks)
 		read = s.read(ctx, feed, d.next, blocks)
 	}()
-	for b := d.await(blocks); b != nil; b = d.await(blocks) {
+	for b := d.await(ctx, blocks); b != nil; b = d.await(ctx, blocks) {
 		if err := d.deliver(ctx, b); err != nil {
 			failed := ended(ctx, err)
 			cancel()
@@ -104,7 +105,9 @@ func (s *Sink) read(ctx context.Context, feed *shipper.Feed, next uint64, blocks
 func (s *Sink) Stats() Stats {
 	s.stats.mu.Lock()
 	defer s.stats.mu.Unlock()
-	return s.stats.stats
+	stats := s.stats.stats
+	stats.Unstored = slices.Clone(stats.Unstored)
+	return stats
 }
 
 // Status is Stats, for the cursor's status.

@@ -123,10 +123,13 @@ func TestSpareTextsSaveGrowing(t *testing.T) {
 // TestSpareTextsAreLetGo while no block comes.
 func TestSpareTextsAreLetGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &delivery{server: &server{spare: spareTexts{"route": {}}}}
+		d := &delivery{
+			sink:   &Sink{opts: Options{tableAge: time.Hour}},
+			server: &server{spare: spareTexts{"route": {}}, learnt: time.Now()},
+		}
 		blocks := make(chan *block)
 		got := make(chan *block)
-		next := func() { got <- d.await(blocks) }
+		next := func() { got <- d.await(t.Context(), blocks) }
 
 		first, second := &block{}, &block{}
 		go next()

@@ -16,12 +16,16 @@ type Stats struct {
 	ServerVersion string   `json:"server_version,omitempty"`
 	Tokens        string   `json:"tokens,omitempty"` // whether the server drops a repeated insert, see Sink.Stats
 	Schema        []string `json:"schema,omitempty"` // what the table lacks
+
+	Table    string     `json:"table,omitempty"`    // with its database; "": not read yet
+	Unstored []Unstored `json:"unstored,omitempty"` // the columns that it does not keep, see Lacking
 }
 
 type counters struct {
-	mu     sync.Mutex
-	stats  Stats
-	proven map[string]string // what the probe of tokens found, by address and version
+	mu      sync.Mutex
+	stats   Stats
+	omitted map[string]uint64 // values that were not stored, by column
+	proven  map[string]string // what the probe of tokens found, by address and version
 }
 
 // met notes the server that a connection was made to.

@@ -43,24 +43,12 @@ func (t table) filled() []string {
 // inspect reads the table; one that is not there, or not to be seen by the
 // user, has no columns.
 func (c *server) inspect(ctx context.Context, database, name string) (table, error) {
-	t := table{name: quoteName(database) + "." + quoteName(name), columns: map[string]found{}}
-	where := " WHERE database = " + quoteText(database) + " AND "
-	var names, types, defaults []string
-	err := c.queryRow(ctx, "SELECT groupArray(name), groupArray(type), groupArray(default_kind) FROM system.columns"+
-		where+"table = "+quoteText(name), &names, &types, &defaults)
-	if err != nil {
+	t := table{name: quoteName(database) + "." + quoteName(name)}
+	var err error
+	if t.columns, err = c.columns(ctx, database, name); err != nil || !t.exists() {
 		return t, err
 	}
-	for i := range names {
-		f := found{kind: types[i]}
-		if defaults[i] == "MATERIALIZED" || defaults[i] == "ALIAS" {
-			f.computed = defaults[i]
-		}
-		t.columns[names[i]] = f
-	}
-	if !t.exists() {
-		return t, nil
-	}
+	where := " WHERE database = " + quoteText(database) + " AND "
 	err = c.queryRow(ctx, "SELECT any(engine), any(engine_full), (SELECT count() > 0 FROM system.data_type_families WHERE name = 'DateTime64')"+
 		" FROM system.tables"+where+"name = "+quoteText(name), &t.engine, &t.full, &t.modern)
 	if err != nil {
@@ -71,6 +59,26 @@ func (c *server) inspect(ctx context.Context, database, name string) (table, err
 		return t, err
 	}
 	return t, nil
+}
+
+// columns reads those of a table, by their names.
+func (c *server) columns(ctx context.Context, database, name string) (map[string]found, error) {
+	var names, types, defaults []string
+	err := c.queryRow(ctx, "SELECT groupArray(name), groupArray(type), groupArray(default_kind) FROM system.columns"+
+		" WHERE database = "+quoteText(database)+" AND table = "+quoteText(name), &names, &types, &defaults)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]found, len(names))
+	for i := range names {
+		f := found{kind: types[i]}
+		switch defaults[i] {
+		case "MATERIALIZED", "ALIAS", "EPHEMERAL":
+			f.computed = defaults[i]
+		}
+		all[names[i]] = f
+	}
+	return all, nil
 }
 
 // window reads how many tokens the table keeps: its own setting, or else the
@@ -188,7 +196,7 @@ func (m mismatch) String() string {
 	case m.has == nil:
 		return "column " + m.column.name + " is missing"
 	case m.has.computed != "":
-		return fmt.Sprintf("column %s is %s: nothing can be inserted into it", m.column.name, m.has.computed)
+		return fmt.Sprintf("column %s is %s: nothing that is inserted is stored in it", m.column.name, m.has.computed)
 	}
 	return fmt.Sprintf("column %s is %s, which cannot hold its values", m.column.name, m.has.kind)
 }

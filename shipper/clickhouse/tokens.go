@@ -29,16 +29,15 @@ func (c *server) expectTokens() string {
 // mayProve tells whether the block is to be used for prove: the table must
 // not have its rows yet, as it may have after a rewind.
 func (d *delivery) mayProve(srv *server, b *block) bool {
-	return d.sink.stats.unproven(srv) && b.rows() > 1 && d.feed.RepeatsTo() < b.first && !d.feed.Fill()
+	return d.sink.stats.unproven(srv) && d.feed.RepeatsTo() < b.first && !d.feed.Fill()
 }
 
 // prove finds out whether tokens work on this server and table, with nothing
-// but the rows of a plan that is due anyway: all but the first go out under
+// but the rows, two at least, of a plan that is due anyway: all but the first go out under
 // the plan's token, then the first under the same one. If tokens work the
 // server drops it, and settling sends it as a repair; if not it is where it
 // belongs. Either way each row is there once.
-func (d *delivery) prove(ctx context.Context, srv *server, plan shipper.Plan, b *block) error {
-	rows := b.all()
+func (d *delivery) prove(ctx context.Context, srv *server, plan shipper.Plan, b *block, rows []int) error {
 	for _, part := range [][]int{rows[1:], rows[:1]} {
 		if last := d.send(ctx, srv, b, part, plan.Token); last.err != nil {
 			if err := d.react(ctx, last.err); err != nil {
