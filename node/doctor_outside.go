@@ -132,6 +132,9 @@ func (d *doctor) clickhouse(ctx context.Context) (findings []Finding) {
 			continue
 		}
 		findings = append(findings, fine(check, "version %s takes rows for %s.%s", e.Version, o.Database, o.Table))
+		for _, u := range e.Unstored {
+			findings = append(findings, broken("schema", u.Remedy, "%s.%s on %s: %s", o.Database, o.Table, e.Addr, u))
+		}
 		if len(e.Missing) > 0 {
 			findings = append(findings, doubtful(check, "forebay schema plan shows the statements that change it", "%s", strings.Join(e.Missing, "; ")))
 		}

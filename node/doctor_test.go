@@ -242,7 +242,9 @@ func TestDoctorFindsWhatIsWrongWithClickHouse(t *testing.T) {
 	server.MustQuery(t, strings.Replace(clickhousetest.PlainTable("narrow"), "route String,", "", 1))
 	narrow := c
 	narrow.Shippers.ClickHouse.Table = "narrow"
-	wantFinding(t, examine(narrow), name, node.FindingWarn, "route")
+	wantFinding(t, examine(narrow), "schema", node.FindingFail, "column route is missing", "ALTER TABLE `default`.`narrow` ADD COLUMN `route` String")
+	narrow.Shippers.ClickHouse.OptionalColumns = []string{"route"}
+	sound(t, examine(narrow))
 	server.MustQuery(t, strings.Replace(clickhousetest.PlainTable("wrong"), "route String,", "route UInt8,", 1))
 	wrong := c
 	wrong.Shippers.ClickHouse.Table = "wrong"

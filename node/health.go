@@ -69,6 +69,9 @@ func (h *health) look(now time.Time) {
 	checks := []admin.Check{
 		h.accept(), h.drain(), h.durable(mono), h.disk(mono), h.ship(cursors), h.moves(cursors, mono), h.keys(), h.clock(wall, mono), h.ledger(cursors), h.log(mono),
 	}
+	if c, read := h.schema(); read {
+		checks = append(checks, c)
+	}
 	if c, watched := h.proven(wall); watched {
 		checks = append(checks, c)
 	}

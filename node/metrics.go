@@ -87,6 +87,9 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for _, cursor := range n.cursors.All() {
 		e.cursor(cursor.Status())
 	}
+	if n.clickhouse != nil {
+		e.unstored(n.clickhouse.Stats())
+	}
 	_, watched := n.audits.Watch()
 	for _, w := range watched {
 		e.watched(w)

@@ -19,6 +19,7 @@ import (
 	"forebay/router/dedupe"
 	"forebay/router/ratelimit"
 	"forebay/shipper"
+	"forebay/shipper/clickhouse"
 	"forebay/shipper/session"
 	"forebay/wal"
 )
@@ -77,24 +78,25 @@ type Node struct {
 	readOnly   bool                    // the log is only looked at, see Stopped
 	reserve    atomic.Pointer[wal.Log] // for Pebble's goroutines: the log, once it is open
 
-	dir     *dataDir
-	state   *state.Store
-	log     *wal.Log
-	keys    *auth.Directory
-	source  auth.Source
-	window  *dedupe.Window
-	limiter *ratelimit.Limiter
-	router  *router.Router
-	cursors *shipper.Cursors
-	replays *shipper.Replays
-	audits  *shipper.Audits
-	session *session.Sink // nil if it is not enabled
-	gate    *gate
-	disk    *diskKeeper
-	ledger  *ledger
-	health  *health
-	history *history
-	metrics *metrics
+	dir        *dataDir
+	state      *state.Store
+	log        *wal.Log
+	keys       *auth.Directory
+	source     auth.Source
+	window     *dedupe.Window
+	limiter    *ratelimit.Limiter
+	router     *router.Router
+	cursors    *shipper.Cursors
+	replays    *shipper.Replays
+	audits     *shipper.Audits
+	session    *session.Sink    // nil if it is not enabled
+	clickhouse *clickhouse.Sink // likewise
+	gate       *gate
+	disk       *diskKeeper
+	ledger     *ledger
+	health     *health
+	history    *history
+	metrics    *metrics
 
 	ingest        *router.Server
 	adminServer   *http.Server

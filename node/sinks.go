@@ -43,6 +43,7 @@ func (n *Node) addClickHouse() error {
 	if err != nil {
 		return fmt.Errorf("shippers.clickhouse: %w", err)
 	}
+	n.clickhouse = sink
 	_, err = n.cursors.Add(clickhouseCursor, sink, clickhouseFlush(n.cfg))
 	return err
 }
@@ -60,7 +61,7 @@ func ClickHouseOptions(cfg config.Config) clickhouse.Options {
 		Addrs: c.Addrs, Protocol: c.Protocol, Database: c.Database, Table: c.Table,
 		Username: c.Username, PasswordFile: c.PasswordFile, TLS: clickhouseTLS(c.TLS), Compression: c.Compression,
 		DialTimeout: c.DialTimeout, ReadTimeout: c.ReadTimeout,
-		CreateTable: c.CreateTable, TTL: c.TTL, Cluster: c.Cluster, Replicated: clickhouseReplicated(c.Replicated),
+		CreateTable: c.CreateTable, Optional: c.OptionalColumns, TTL: c.TTL, Cluster: c.Cluster, Replicated: clickhouseReplicated(c.Replicated),
 		NodeID: cfg.Node.ID,
 	}
 }

@@ -23,6 +23,18 @@ type Prover interface {
 	Begin() Question
 }
 
+// A Prover that keeps less of an event than all of it says so, in Notes: a line
+// each, as of the last Reach.
+type noted interface{ Notes() []string }
+
+// notes are those of the target, as far as it has any.
+func (d AuditTarget) notes() []string {
+	if n, ok := d.Prover.(noted); ok {
+		return n.Notes()
+	}
+	return nil
+}
+
 // Question asks a destination once which of some events it has.
 type Question interface {
 	// Take adds an event that should be there; they come ascending by seq. It

@@ -50,6 +50,7 @@ func (a *Audits) walk(ctx context.Context, c *Cursor) error {
 	if err != nil {
 		return err
 	}
+	report.Notes = d.notes()
 	p := duty{rests: auditRests}
 	for report.Next <= report.To {
 		// After a rewind the cursor comes again to what it has not passed.

@@ -74,6 +74,8 @@ type AuditReport struct {
 
 	Refused   []Refusal `json:"refused,omitempty"`   // of the missing, what the destination refuses now
 	Truncated bool      `json:"truncated,omitempty"` // a list was too long: it names the first 1,000
+
+	Notes []string `json:"notes,omitempty"` // what the destination does not keep of an event that is there
 }
 
 // AuditOptions are what audits stand on.

@@ -208,6 +208,9 @@ func auditRows(r shipper.AuditReport) [][]string {
 	add("filled in", r.Healed, "%s", named(r.Filled))
 	rows = append(rows, []string{"double", fmt.Sprint(r.Doubles) + named(r.Double)})
 	add("", r.Lasting, " of them do not merge away%s", named(r.Lasts))
+	for _, note := range r.Notes {
+		rows = append(rows, []string{"not kept of each", note})
+	}
 	if r.Truncated {
 		rows = append(rows, []string{"", "lists name the first 1,000 only; --from goes on behind them"})
 	}

@@ -185,10 +185,13 @@ type ClickHouse struct {
 	DialTimeout  time.Duration
 	ReadTimeout  time.Duration
 	CreateTable  bool
-	TTL          time.Duration
-	Cluster      string
-	Replicated   Replicated
-	Flush        Flush
+
+	OptionalColumns []string // of those that the table may lack
+
+	TTL        time.Duration
+	Cluster    string
+	Replicated Replicated
+	Flush      Flush
 }
 
 // ClientTLS is how connections to a server are secured.

@@ -157,6 +157,8 @@ func shipperFields(c *Config) []field {
 			doc: "Longest time without an answer until a query counts as failed; an insert has twice that. 1s to 1h."},
 		{path: "shippers.clickhouse.create_table", target: &clickhouse.CreateTable, def: "true",
 			doc: "Create the table when it is missing. false: it is the operator's own, with these columns or some of them."},
+		{path: "shippers.clickhouse.optional_columns", target: &clickhouse.OptionalColumns,
+			doc: "Columns that a table of the operator's own is meant to lack: that their values are not stored is in order."},
 		{path: "shippers.clickhouse.ttl", target: &clickhouse.TTL, def: "720h",
 			doc: "How long rows live in a table that the node creates. 0: for ever."},
 		{path: "shippers.clickhouse.cluster", target: &clickhouse.Cluster,

@@ -59,6 +59,16 @@ func (p *Prover) Reach(ctx context.Context) (time.Time, error) {
 	return time.Time{}, nil
 }
 
+// Notes name the columns that the table does not keep: an audit compares seqs,
+// so that it finds an event whose values are missing.
+func (p *Prover) Notes() []string {
+	var lines []string
+	for _, u := range lacking(p.opts.unstored(p.server.table)) {
+		lines = append(lines, u.String()+"; "+u.Remedy)
+	}
+	return lines
+}
+
 func (p *Prover) reachAny(ctx context.Context) (*server, error) {
 	var errs []error
 	for _, addr := range p.opts.Addrs {

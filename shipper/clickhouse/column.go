@@ -49,6 +49,17 @@ var fields = [...]column{
 	{"extra", text, "String CODEC(ZSTD(1))", false},
 }
 
+// optional are the names of the columns that a table may lack.
+func optional() []string {
+	var names []string
+	for _, c := range fields {
+		if !c.required {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
 // typeFor is the column's type for an ALTER: what a created table has, or, in
 // an operator's table, the plain type that its server knows.
 func (c column) typeFor(o Options, modern bool) string {

@@ -13,8 +13,11 @@ type Examination struct {
 	Version string
 	Tokens  string   // as in Stats: whether a repeated insert should be dropped
 	Missing []string // what the table lacks and can do without, one line each
-	Err     error    // why rows cannot be inserted; nil: they can
-	Advice  string   // what an operator has to do about Err; "" for what may pass by itself
+
+	Unstored []Unstored // the columns that the table does not keep; extra is not among them
+
+	Err    error  // why rows cannot be inserted; nil: they can
+	Advice string // what an operator has to do about Err; "" for what may pass by itself
 }
 
 // Examine asks each address in turn whether it can be reached with these
@@ -59,6 +62,7 @@ func (o Options) examine(ctx context.Context, addr string) (e Examination) {
 		e.Err = srv.mayWrite(ctx)
 		return e
 	}
+	e.Unstored = lacking(o.unstored(srv.table))
 	if e.Err = o.fits(srv.table); e.Err != nil {
 		return e
 	}

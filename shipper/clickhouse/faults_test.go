@@ -123,8 +123,13 @@ func TestStopWhileTheServerIsSilent(t *testing.T) {
 	bothEngines(t, func(t *testing.T, o Options, server oracle, final string) {
 		o.ReadTimeout, o.DialTimeout = time.Minute, time.Minute
 		r, p, own := throughProxy(t, o)
-		for range 2 { // in an insert, then in a handshake
-			p.Pause()
+		for _, before := range []string{"an insert", "a handshake"} {
+			if before == "an insert" { // of which the plan is saved first
+				r.state.BeforeCommit = func([]shipper.Write) error {
+					p.Pause()
+					return nil
+				}
+			}
 			sent := p.Connections()
 			r.append(20)
 			eventually(t, func() bool { return r.cursor.Status().Plan != nil || p.Connections() > sent }, func() string { return "nothing under way" })
@@ -133,6 +138,7 @@ func TestStopWhileTheServerIsSilent(t *testing.T) {
 			if took := time.Since(began); took > 10*time.Second {
 				t.Fatalf("stopping took %s", took)
 			}
+			r.state.BeforeCommit = nil
 			r.start(own)
 		}
 		p.Resume()

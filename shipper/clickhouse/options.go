@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,7 @@ type Options struct {
 	// CreateTable creates the table where it is missing. Without it the
 	// operator's own table is filled, which may lack some columns.
 	CreateTable bool
+	Optional    []string      // columns that the table is meant to lack: see Stats.Lacking
 	TTL         time.Duration // of a created table, whole seconds; 0 keeps rows for ever
 	Cluster     string        // DDL runs ON CLUSTER this; "" on the one server
 	Replicated  *Replicated   // a created table's replication; nil is none
@@ -123,6 +125,11 @@ func (o Options) check() error {
 	}
 	if o.TTL < 0 || o.TTL%time.Second != 0 {
 		return fmt.Errorf("clickhouse: ttl: %s is not a whole number of seconds from 0", o.TTL)
+	}
+	for _, name := range o.Optional {
+		if !slices.ContainsFunc(fields[:], func(c column) bool { return c.name == name && !c.required }) {
+			return fmt.Errorf("clickhouse: optional_columns: %q is no column that a table may lack: those are %s", name, strings.Join(optional(), ", "))
+		}
 	}
 	if o.DialTimeout < 0 || o.ReadTimeout < 0 {
 		return errors.New("clickhouse: timeouts must be above 0")

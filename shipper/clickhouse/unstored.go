@@ -9,14 +9,16 @@ import (
 
 // Unstored is a column of which the table keeps no values.
 type Unstored struct {
-	Column string `json:"column"` // "": the table is not there, or not to be seen
-	Why    string `json:"why"`
-	Remedy string `json:"remedy"` // the statement that mends it
-	Values uint64 `json:"values"` // of events delivered since the start; they are in the log alone
+	Column  string `json:"column"` // "": the table is not there, or not to be seen
+	Why     string `json:"why"`
+	Remedy  string `json:"remedy"`             // the statement that mends it
+	MayLack bool   `json:"may_lack,omitempty"` // delivery goes on without it
+	Values  uint64 `json:"values"`             // of events delivered since the start; they are in the log alone
 }
 
-// unstored lists the columns that the table does not keep, in their order. The
-// column extra is listed although few events have a value for it: see Lacking.
+// unstored lists the columns that the table does not keep, in their order, but
+// for those that it is meant to lack. The column extra is listed although few
+// events have a value for it: see Lacking.
 func (o Options) unstored(t table) []Unstored {
 	if !t.exists() {
 		return []Unstored{{Why: "does not exist, or user " + o.Username + " may not see it", Remedy: "forebay schema apply"}}
@@ -24,12 +26,15 @@ func (o Options) unstored(t table) []Unstored {
 	var all []Unstored
 	for _, c := range fields {
 		f, has := t.columns[c.name]
+		if !has && slices.Contains(o.Optional, c.name) {
+			continue
+		}
 		m := mismatch{column: c}
 		if has {
 			m.has = &f
 		}
 		if !has || f.computed != "" || !c.fits(f.kind) {
-			all = append(all, Unstored{Column: c.name, Why: m.String(), Remedy: m.alter(o, t)})
+			all = append(all, Unstored{Column: c.name, Why: m.String(), Remedy: m.alter(o, t), MayLack: !has && !c.required && !o.CreateTable})
 		}
 	}
 	return all
@@ -37,8 +42,10 @@ func (o Options) unstored(t table) []Unstored {
 
 // Lacking are those of the columns whose values are missed: all but extra, for
 // which only few events have any, as long as none had.
-func (s Stats) Lacking() []Unstored {
-	return slices.DeleteFunc(slices.Clone(s.Unstored), func(u Unstored) bool {
+func (s Stats) Lacking() []Unstored { return lacking(s.Unstored) }
+
+func lacking(all []Unstored) []Unstored {
+	return slices.DeleteFunc(slices.Clone(all), func(u Unstored) bool {
 		return u.Column == columns.ExtraName && u.Values == 0
 	})
 }
