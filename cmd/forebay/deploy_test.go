@@ -14,6 +14,7 @@ import (
 
 	"forebay/node/config"
 	"forebay/node/nodetest"
+	"forebay/shipper/clickhouse/clickhousetest"
 )
 
 // deployed is the text of a file under deploy.
@@ -44,13 +45,20 @@ func alertNames(t *testing.T) []string {
 func TestDeployedMetricsExist(t *testing.T) {
 	c := nodetest.Config(t)
 	key := nodetest.Key(t, c)
-	c.Shippers.ClickHouse = config.Default().Shippers.ClickHouse // which is down
-	c.Shippers.ClickHouse.Addrs = []string{nodetest.FreeAddr(t)}
+	server := nodetest.StartClickHouse(t)
+	server.MustQuery(t, strings.Replace(clickhousetest.PlainTable("events"), "route String,", "", 1))
+	c.Shippers.ClickHouse = config.Default().Shippers.ClickHouse
+	c.Shippers.ClickHouse.Addrs, c.Shippers.ClickHouse.CreateTable = []string{server.Addr()}, false
 	c.Audit.Every = time.Minute
 	n := nodetest.Run(t, c)
 	if status, body := n.Post(key, nodetest.Event("s", "")); status != http.StatusOK {
 		t.Fatalf("%d %s", status, body)
 	}
+	nodetest.Eventually(t, time.Minute, func() bool {
+		m := n.Metrics()
+		_, checked := m[`forebay_check_ok{check="schema"}`]
+		return checked && m[`forebay_clickhouse_unstored_values_total{column="route"}`] > 0
+	}, "a table is filled that lacks a column")
 	res, err := http.Get(n.AdminURL + "/metrics")
 	if err != nil {
 		t.Fatal(err)
