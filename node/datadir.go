@@ -24,6 +24,7 @@ const layoutVersion = "1"
 type dataDir struct {
 	path string
 	lock *os.File
+	self os.FileInfo // the folder as it was opened
 }
 
 func (d *dataDir) logDir() string   { return filepath.Join(d.path, "wal") }
@@ -46,10 +47,33 @@ func openDataDir(path string) (*dataDir, error) {
 		return nil, errors.Join(fmt.Errorf("lock node.data_dir %s: %w", path, err), closeErr)
 	}
 	d := &dataDir{path: path, lock: lock}
-	if err := d.checkVersion(); err != nil {
+	d.self, err = os.Stat(path)
+	if err == nil {
+		err = d.checkVersion()
+	}
+	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
+}
+
+// errDirGone is why nothing is taken while the folder is not where it was.
+var errDirGone = errors.New("is gone: it was removed, moved, replaced or unmounted while the node runs")
+
+// inPlace reports that the folder is not the one that was opened any more, or that
+// the state in it is gone.
+func (d *dataDir) inPlace() error {
+	now, err := os.Stat(d.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(now, d.self):
+		return fmt.Errorf("node.data_dir %s %w", d.path, errDirGone)
+	case err != nil:
+		return fmt.Errorf("look at node.data_dir: %w", err)
+	}
+	if _, err := os.Stat(d.stateDir()); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s %w", d.stateDir(), errDirGone)
+	}
+	return nil
 }
 
 func (d *dataDir) checkVersion() error {

@@ -65,6 +65,7 @@ func (g *gate) set(full bool) (changed bool) {
 // diskKeeper applies retention and the watermarks.
 type diskKeeper struct {
 	dir      string
+	inPlace  func() error // of the data directory
 	log      *wal.Log
 	keepFrom func() uint64 // lowest seq that a cursor still needs
 	wantFrom func() uint64 // lowest that a replay would like
@@ -101,6 +102,7 @@ type diskState struct {
 	full   bool          // new events are dropped
 	fullIn time.Duration // 0 when it is full, or notInSight
 	err    error
+	gone   error // the data directory or a part of it is not where it was
 }
 
 // fullInSeconds is the forecast as the status has it: 0 when it is full, or
@@ -142,6 +144,9 @@ func (k *diskKeeper) keep(now time.Time) {
 	s := diskState{budget: budget, err: err}
 	if retainErr := k.retain(cfg, budget, err == nil); retainErr != nil {
 		s.err = errors.Join(s.err, fmt.Errorf("delete shipped history: %w", retainErr))
+	}
+	if s.gone = k.inPlace(); s.gone == nil {
+		s.gone = k.log.InPlace()
 	}
 	stats := k.log.Stats()
 	k.retained(stats.OldestTime)

@@ -163,6 +163,10 @@ func (h *health) holder() string {
 // durable: does the log take appends, and can cursors be saved?
 func (h *health) durable(now time.Time) admin.Check {
 	const name, remedy = "durable", "check the disk and the kernel's messages (dmesg); nothing that was accepted is lost"
+	if err := h.node.disk.state().gone; err != nil {
+		return bad(name, false, "put it back where it was (mv, mount), then the node goes on by itself; if it is lost, restart the node: it begins an empty log, and cursors with it",
+			"%v", err)
+	}
 	s := h.node.log.Stats()
 	if u := s.Unavailable; u != nil {
 		return bad(name, false, remedy, "the log takes no appends since %s (%v); it tries again by itself", u.Since.UTC().Format(time.RFC3339), u.Cause)

@@ -175,7 +175,7 @@ func (n *Node) openRouter() error {
 		return err
 	}
 	n.disk = &diskKeeper{
-		cfg: n.cfg.WAL, dir: n.dir.path, log: n.log, keepFrom: n.cursors.KeepFrom, wantFrom: n.replays.KeepFrom, gate: n.gate, retained: n.window.Retain, pressed: n.setAsideParked,
+		cfg: n.cfg.WAL, dir: n.dir.path, inPlace: n.dir.inPlace, log: n.log, keepFrom: n.cursors.KeepFrom, wantFrom: n.replays.KeepFrom, gate: n.gate, retained: n.window.Retain, pressed: n.setAsideParked,
 		logger: n.logger.With("part", "disk"),
 	}
 	n.disk.keep(time.Now())

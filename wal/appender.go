@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 
 	tidwall "github.com/tidwall/wal"
 )
@@ -20,6 +22,7 @@ type appender struct {
 	dir          string
 	segmentBytes int64
 	log          *tidwall.Log
+	file         *os.File // the newest segment file, to tell whether it keeps its name
 	batch        tidwall.Batch
 	next         uint64 // number of the next block
 	size         int64  // bytes in the newest segment file
@@ -31,7 +34,37 @@ type appender struct {
 // be empty and be named by the next block's number.
 func startAppender(dir string, next uint64, segmentBytes int64) (*appender, error) {
 	a := &appender{dir: dir, segmentBytes: segmentBytes, next: next}
-	return a, a.open()
+	err := a.open()
+	if err == nil {
+		err = a.hold()
+	}
+	if err != nil {
+		a.close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// hold opens the newest segment file, which is empty and named by the next block.
+func (a *appender) hold() error {
+	f, err := os.Open(filepath.Join(a.dir, segmentName(a.next)))
+	if err != nil {
+		return err
+	}
+	if a.file != nil {
+		_ = a.file.Close() // it was only read
+	}
+	a.file = f
+	return nil
+}
+
+// stays checks that the file of the last write still has its name. It is called
+// after each write, once that is synced.
+func (a *appender) stays(w written) error {
+	if err := stays(a.file, a.file.Name()); err != nil || !w.rolled {
+		return err
+	}
+	return a.hold()
 }
 
 func (a *appender) open() error {
@@ -110,6 +143,10 @@ func (a *appender) close() {
 	if a.log != nil {
 		_ = a.log.Close()
 		a.log = nil
+	}
+	if a.file != nil {
+		_ = a.file.Close()
+		a.file = nil
 	}
 }
 

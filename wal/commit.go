@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,7 @@ type committer struct {
 	unsynced bool      // with SyncInterval: there are writes since syncedAt
 	syncedAt time.Time // with SyncInterval: when the last sync ended
 	tails    []tornTail
+	held     *os.File  // the file that a failed appender was writing, until it is restored
 	asleep   bool      // readers have not been told of the newest block
 	bell     *tailBell // tells them a little later
 	exposed  bool      // readers may have the newest segment open
@@ -52,6 +54,7 @@ func (c *committer) run() {
 		if c.appender == nil {
 			closing = c.awaitRecovery(timer)
 			if c.appender == nil && closing {
+				c.letGo()
 				return
 			}
 			if c.appender == nil {
@@ -155,6 +158,9 @@ func (c *committer) commit(g *group) (first uint64, err error) {
 	case !c.unsynced:
 		c.unsynced, c.syncedAt = true, began
 	}
+	if err == nil {
+		err = c.appender.stays(w)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -195,6 +201,7 @@ func (c *committer) syncWritten() {
 // finish ends a log that closes.
 func (c *committer) finish() {
 	defer c.bell.stop()
+	defer c.letGo()
 	c.syncWritten()
 	if c.appender == nil {
 		if err := c.recover(); err != nil {

@@ -11,6 +11,8 @@ import (
 // fail closes the log for appends. g, if there is one, is the group whose
 // commit failed.
 func (c *committer) fail(g *group, cause error) {
+	c.letGo()
+	c.held, c.appender.file = c.appender.file, nil
 	c.appender.close()
 	c.appender = nil
 	c.unsynced = false
@@ -61,7 +63,13 @@ func (c *committer) awaitRecovery(timer *time.Timer) (closing bool) {
 // see, seals it, starts an empty one behind it, and opens that for appends. It
 // can be tried again after any error.
 func (c *committer) recover() error {
+	if err := c.InPlace(); err != nil {
+		return err
+	}
 	newest := c.newest()
+	if err := c.bringBack(newest); err != nil {
+		return fmt.Errorf("restore %s: %w", newest.name(), err)
+	}
 	if err := c.removeStrays(newest.number); err != nil {
 		return err
 	}
@@ -85,6 +93,7 @@ func (c *committer) recover() error {
 	if err != nil {
 		return err
 	}
+	c.letGo()
 	c.appender = appender
 	if next != newest {
 		c.mu.Lock()
@@ -162,6 +171,7 @@ func (c *committer) cut(s *segment) error {
 		}
 		return err
 	}
+	c.letGo() // from here on a copy has its name, whatever fails behind that
 	if err := keepPrefix(s.path, s.size); err != nil {
 		return err
 	}

@@ -41,6 +41,12 @@ func (l *Log) Retain(policy Retention) (RetainResult, error) {
 	l.retaining.Lock()
 	defer l.retaining.Unlock()
 	var done RetainResult
+	if l.isClosing() {
+		return done, ErrClosed
+	}
+	if err := l.InPlace(); err != nil {
+		return done, err // files of the same names would be somebody else's
+	}
 	excess, err := l.excess(policy)
 	if err != nil {
 		return done, err

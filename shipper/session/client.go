@@ -2,14 +2,10 @@ package session
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -21,17 +17,13 @@ import (
 )
 
 const (
-	dialTimeout      = 5 * time.Second
-	pingAfter        = 15 * time.Second // silence on an HTTP/2 connection before it is asked whether it lives
-	drainTimeout     = 2 * time.Second  // for the body of an answer, once its status is known
-	maxAnswerBytes   = 64 << 10         // of an answer's body; the rest is not read
-	maxHeaderBytes   = 64 << 10         // of an answer's header
-	writeBufferBytes = 64 << 10         // of a connection: most requests go out in one write
+	drainTimeout   = 2 * time.Second // for the body of an answer, once its status is known
+	maxAnswerBytes = 64 << 10        // of an answer's body; the rest is not read
 )
 
 // client speaks HTTP with one Session Manager.
 type client struct {
-	http    *http.Transport // without http.Client: nothing follows redirects
+	http    transports
 	url     *url.URL
 	token   tokenFile
 	gzip    bool
@@ -43,37 +35,17 @@ func newClient(o Options) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("session: url: %w", err)
 	}
-	t := &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
-		TLSHandshakeTimeout:    dialTimeout,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-		ForceAttemptHTTP2:      true,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter},
-		MaxIdleConns:           o.Lanes,
-		MaxIdleConnsPerHost:    o.Lanes,
-		IdleConnTimeout:        90 * time.Second,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxHeaderBytes,
-		WriteBufferSize:        writeBufferBytes,
-	}
-	if o.CAFile != "" {
-		pem, err := os.ReadFile(o.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("session: CA file: %w", err)
-		}
-		t.TLSClientConfig.RootCAs = x509.NewCertPool()
-		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("session: CA file %s holds no PEM certificate", o.CAFile)
-		}
-	}
-	return &client{
-		http:    t,
+	c := &client{
+		http:    transports{lanes: o.Lanes, caFile: o.CAFile, logger: o.Logger},
 		url:     target,
 		token:   tokenFile{path: o.TokenFile},
 		gzip:    o.Gzip,
 		timeout: o.Timeout,
-	}, nil
+	}
+	if _, err := c.http.current(); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // post sends one request and reads what became of it. The answer's body
@@ -140,7 +112,11 @@ func (c *client) do(ctx context.Context, method string, target *url.URL, h http.
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(body)), nil }
 		req.Body = io.NopCloser(strings.NewReader(body))
 	}
-	res, err := c.http.RoundTrip(req.WithContext(ctx))
+	transport, err := c.http.current()
+	if err != nil {
+		return nil, err
+	}
+	res, err := transport.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", method, target, err)
 	}
@@ -165,7 +141,7 @@ func (c *client) probe(ctx context.Context) error {
 }
 
 // close gives up idle connections.
-func (c *client) close() { c.http.CloseIdleConnections() }
+func (c *client) close() { c.http.close() }
 
 func compress(body string) (string, error) {
 	var out strings.Builder
