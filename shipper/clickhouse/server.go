@@ -64,7 +64,7 @@ func (o Options) dial(life context.Context, addr string) (driver.Conn, error) {
 		Compression:  compression,
 		DialTimeout:  o.DialTimeout,
 		ReadTimeout:  o.ReadTimeout,
-		MaxOpenConns: 2, MaxIdleConns: 2,
+		MaxOpenConns: 2, MaxIdleConns: 2, ConnMaxLifetime: connectionAge,
 		MaxCompressionBuffer: 1 << 20,
 		ClientInfo:           driver.ClientInfo{Products: []struct{ Name, Version string }{{Name: "forebay", Version: "1"}}},
 		DialStrategy: func(ctx context.Context, _ int, shared *driver.Options, dial driver.Dial) (driver.DialResult, error) {
@@ -93,6 +93,10 @@ func (o Options) dial(life context.Context, addr string) (driver.Conn, error) {
 		},
 	})
 }
+
+// connectionAge is how long a connection is used: then the name is resolved, and
+// the password and the certificates are read again.
+const connectionAge = time.Minute
 
 // boundConn is a connection that a context closes.
 type boundConn struct {
