@@ -158,6 +158,17 @@ func (c *Cursor) Undo(ctx context.Context, cmd Command) (Moved, error) {
 	return m, err
 }
 
+// Undoing is what Undo would do if it were called now. It changes nothing.
+func (c *Cursor) Undoing() (Moved, error) {
+	p := c.position()
+	u, at := p.Undo, p.Next
+	if u == nil {
+		return Moved{}, c.refuse("there is no rewind or skip to undo")
+	}
+	p.undo(u)
+	return Moved{Cursor: c.name, From: at, To: p.Next, Epoch: p.Epoch}, nil
+}
+
 // position is a copy of where the cursor stands.
 func (c *Cursor) position() position {
 	c.mu.Lock()

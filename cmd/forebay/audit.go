@@ -165,7 +165,7 @@ func (g *globals) showOutcome(r shipper.AuditReport) error {
 	case r.State == shipper.AuditFailed:
 		return fmt.Errorf("the audit failed before seq %d: %s (forebay audit --resume goes on)", r.Next, r.Error)
 	case r.Missing > 0:
-		return fmt.Errorf("%d events are missing", r.Missing)
+		return fmt.Errorf("missing: %s", count(r.Missing, "event"))
 	}
 	return nil
 }

@@ -104,7 +104,7 @@ configuration that is wrong changes nothing. SIGHUP does the same.`,
 				return err
 			}
 			if len(r.Refused) > 0 {
-				return fmt.Errorf("%d changes hold only once the node is restarted", len(r.Refused))
+				return fmt.Errorf("only once the node is restarted: %s", count(len(r.Refused), "change"))
 			}
 			return nil
 		},

@@ -79,7 +79,7 @@ func (g *globals) showCursor(s shipper.Status) error {
 		{"state", s.State},
 		{"next seq", fmt.Sprint(s.NextSeq)},
 		{"epoch", fmt.Sprint(s.Epoch)},
-		{"lag", fmt.Sprintf("%d events, %s", s.LagEvents, seconds(s.LagSeconds))},
+		{"lag", fmt.Sprintf("%s, %s", count(s.LagEvents, "event"), seconds(s.LagSeconds))},
 		{"rate", fmt.Sprintf("%.1f events/s over the last minute", s.RatePerSecond)},
 	}
 	add := func(name, format string, args ...any) {
@@ -106,7 +106,7 @@ func (g *globals) showCursor(s shipper.Status) error {
 	}
 	if s.LastError != "" {
 		add("last error", "%s", s.LastError)
-		add("", "first %s ago, %d tries failed", ago(s.ErrorSince), s.ErrorCount)
+		add("", "first %s ago, %s failed", ago(s.ErrorSince), count(s.ErrorCount, "try"))
 	}
 	if p := s.Plan; p != nil {
 		add("plan in flight", "seq %d to %d, %d rows, token %s, since %s", p.First, p.Last, p.Rows, p.Token, ago(p.At))

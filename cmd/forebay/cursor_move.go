@@ -51,7 +51,7 @@ func (g *globals) showState(s shipper.Status, err error) error {
 	if g.json {
 		return g.printJSON(s)
 	}
-	_, err = fmt.Fprintf(g.out, "%s is %s at seq %d, %d events behind\n", s.Name, s.State, s.NextSeq, s.LagEvents)
+	_, err = fmt.Fprintf(g.out, "%s is %s at seq %d, %s behind\n", s.Name, s.State, s.NextSeq, count(s.LagEvents, "event"))
 	return err
 }
 
@@ -72,17 +72,38 @@ func newCursorStep(g *globals) *cobra.Command {
 
 func newCursorUndo(g *globals) *cobra.Command {
 	var why string
+	var yes bool
 	cmd := &cobra.Command{
-		Use: "undo NAME", Short: "Take back the last rewind or skip", Args: exactArgs("NAME"),
+		Use: "undo NAME", Short: "Take back the last rewind or skip; without --yes only say what that means", Args: exactArgs("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return g.withNode(func(c *admin.Client) error {
-				m, err := c.Undo(cmd.Context(), args[0], command(why))
-				return g.showMoved("returned", m, err)
+				m, err := c.Undo(cmd.Context(), args[0], admin.UndoRequest{Command: command(why), Preview: !yes})
+				if err != nil || yes {
+					return g.showMoved("returned", m, err)
+				}
+				return g.showUndoing(m)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&why, "why", "", "reason, for the audit trail")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do it")
 	return cmd
+}
+
+// showUndoing says what an undo would do.
+func (g *globals) showUndoing(m shipper.Moved) error {
+	if g.json {
+		return g.printJSON(m)
+	}
+	text := "it has come past where it stood before the last move, so it stays where it is and counts as not moved"
+	switch {
+	case m.To > m.From:
+		text = fmt.Sprintf("forward from seq %d to %d: the rest of the rewind is not delivered again", m.From, m.To)
+	case m.To < m.From:
+		text = fmt.Sprintf("back from seq %d to %d: what was skipped is delivered", m.From, m.To)
+	}
+	_, err := fmt.Fprintf(g.out, "%s: %s\nnothing has changed: add --yes to do it\n", m.Cursor, text)
+	return err
 }
 
 func (g *globals) showMoved(what string, m shipper.Moved, err error) error {
@@ -200,9 +221,9 @@ func estimate(p shipper.Preview) string {
 // that is kept.
 func removedText(r shipper.Removed, oldest uint64) string {
 	if !r.AtMost {
-		return fmt.Sprintf("%d events before seq %d", r.NotKept, oldest)
+		return fmt.Sprintf("%s before seq %d", count(r.NotKept, "event"), oldest)
 	}
-	text := fmt.Sprintf("at most %d events before seq %d", r.NotKept, oldest)
+	text := fmt.Sprintf("at most %s before seq %d", count(r.NotKept, "event"), oldest)
 	if r.Since.IsZero() {
 		return text
 	}

@@ -62,7 +62,7 @@ func (g *globals) printFindings(findings []node.Finding) error {
 				fmt.Fprintf(g.out, "      -> %s\n", f.Remedy)
 			}
 		}
-		fmt.Fprintf(g.out, "\n%d ok, %d warnings, %d failed\n", counts[node.FindingOK], counts[node.FindingWarn], failed)
+		fmt.Fprintf(g.out, "\n%d ok, %s, %d failed\n", counts[node.FindingOK], count(counts[node.FindingWarn], "warning"), failed)
 	}
 	if failed > 0 {
 		return fmt.Errorf("%d of %d findings are failures", failed, len(findings))

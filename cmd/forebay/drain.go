@@ -101,13 +101,13 @@ func (g *globals) awaitDrained(ctx context.Context, c *admin.Client, timeout tim
 func undelivered(s admin.Status) string {
 	var parts []string
 	if n := s.Ledger.Events.InFlight; n > 0 {
-		parts = append(parts, fmt.Sprintf("%d events on their way to disk", n))
+		parts = append(parts, count(n, "event")+" on the way to disk")
 	}
 	for _, c := range s.Cursors {
 		if c.LagEvents == 0 {
 			continue
 		}
-		part := fmt.Sprintf("cursor %s has %d events to deliver", c.Name, c.LagEvents)
+		part := fmt.Sprintf("cursor %s has %s to deliver", c.Name, count(c.LagEvents, "event"))
 		switch {
 		case c.State == shipper.Paused && c.Pause != nil:
 			part += fmt.Sprintf(" and is paused by %s: %s", c.Pause.By, c.Pause.Reason)

@@ -38,7 +38,7 @@ func newDropsTail(g *globals) *cobra.Command {
 			}
 			return g.withNode(func(c *admin.Client) error {
 				err := c.WatchDrops(cmd.Context(), f, last, g.showDrop, func(m admin.Missed) error {
-					_, err := fmt.Fprintf(g.err, "%d drops came too fast to be shown\n", m.Drops)
+					_, err := fmt.Fprintf(g.err, "%s came too fast to be shown\n", count(m.Drops, "drop"))
 					return err
 				})
 				return g.followed(cmd.Context(), err)
@@ -203,7 +203,7 @@ func (g *globals) showGroups(t dropGroups) error {
 	if err := g.table(rows...); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(g.out, "%d drops within %s", t.Drops, ago(*t.From))
+	_, err := fmt.Fprintf(g.out, "%s within %s", count(t.Drops, "drop"), ago(*t.From))
 	if err == nil && t.Others > 0 {
 		_, err = fmt.Fprintf(g.out, ", %d of them in groups not shown", t.Others)
 	}

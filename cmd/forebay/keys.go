@@ -221,7 +221,7 @@ func newKeysImport(g *globals, p *keyPlace) *cobra.Command {
 				if g.json {
 					return g.printJSON(map[string]int{"added": n, "present": len(keys) - n})
 				}
-				_, err = fmt.Fprintf(g.out, "%d keys added, %d were there\n", n, len(keys)-n)
+				_, err = fmt.Fprintf(g.out, "%s added, %d there before\n", count(n, "key"), len(keys)-n)
 				return err
 			})
 		},

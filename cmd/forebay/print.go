@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -34,39 +33,6 @@ func (g *globals) printLine(v any) error {
 	}
 	_, err = fmt.Fprintf(g.out, "%s\n", text)
 	return err
-}
-
-// table writes rows in columns; a first row in capitals is the heading.
-func (g *globals) table(rows ...[]string) error {
-	var widths []int
-	for _, r := range rows {
-		for i := range r {
-			r[i] = plain(r[i])
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(r[i]))
-		}
-	}
-	color := colored(g.out)
-	for at, r := range rows {
-		heading := at == 0 && strings.ToUpper(strings.Join(r, "")) == strings.Join(r, "")
-		var line strings.Builder
-		for i, cell := range r {
-			pad := 2 + widths[i] - utf8.RuneCountInString(cell)
-			if code := cellColor(cell, heading); color && code != "" {
-				cell = "\x1b[" + code + "m" + cell + "\x1b[0m"
-			}
-			line.WriteString(cell)
-			if i < len(r)-1 {
-				line.WriteString(strings.Repeat(" ", pad))
-			}
-		}
-		if _, err := fmt.Fprintln(g.out, line.String()); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // cellColor is the colour of a cell that stands for a state, as a terminal's code.
@@ -103,8 +69,41 @@ func colored(w io.Writer) bool {
 }
 
 func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+	f, ok := destination(w).(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// terminalSize is the columns and lines of the terminal that w is, 0 of what
+// has none.
+func terminalSize(w io.Writer) (columns, lines int) {
+	f, ok := destination(w).(*os.File)
+	if !ok {
+		return 0, 0
+	}
+	columns, lines, err := term.GetSize(int(f.Fd()))
+	if err != nil { // no terminal
+		return 0, 0
+	}
+	return columns, lines
+}
+
+// destination is where what is written to w ends up.
+func destination(w io.Writer) io.Writer {
+	if f, ok := w.(*frame); ok {
+		return f.on
+	}
+	return w
+}
+
+// count is a number of things: 1 event, 2 events.
+func count[N int | int64 | uint64](n N, thing string) string {
+	switch {
+	case n == 1:
+		return "1 " + thing
+	case strings.HasSuffix(thing, "try"):
+		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(thing, "y"))
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // bytesText is a size for people: 12.3 MiB.

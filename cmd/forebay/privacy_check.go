@@ -221,6 +221,6 @@ func (g *globals) showChecked(c checkedEvents) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(g.out, "%d events: %d pass, %d would be dropped for personal data, %d are invalid\n", c.Events, c.Passed, c.Dropped, c.Invalid)
+	_, err := fmt.Fprintf(g.out, "%s: %d pass, %d would be dropped for personal data, %d invalid\n", count(c.Events, "event"), c.Passed, c.Dropped, c.Invalid)
 	return err
 }

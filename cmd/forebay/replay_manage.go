@@ -115,7 +115,7 @@ func (g *globals) showReplay(r shipper.Replay, err error) error {
 	if r.SecondsLeft > 0 {
 		add("done in", "%s at its pace", seconds(r.SecondsLeft))
 	}
-	add("delivered", "%d events", r.Delivered)
+	add("delivered", "%s", count(r.Delivered, "event"))
 	if len(r.Lost) > 0 {
 		add("lost to damage", "%s", rangesText(r.Lost))
 	}
@@ -131,7 +131,7 @@ func (g *globals) showReplay(r shipper.Replay, err error) error {
 	if p := r.Plan; p != nil {
 		add("plan in flight", "seq %d to %d, %d rows, token %s, since %s", p.First, p.Last, p.Rows, p.Token, ago(p.At))
 	}
-	add("refused", "%d events", r.Refused)
+	add("refused", "%s", count(r.Refused, "event"))
 	for _, f := range r.Refusals {
 		add("", "seq %d: %s", f.Seq, f.Reason)
 	}

@@ -53,8 +53,10 @@ func (g *globals) showStatus(s admin.Status) error {
 		return err
 	}
 	l := s.Log
-	fmt.Fprintf(g.out, "\nlog: seq %d to %d in %d segments, %s of %s",
-		l.FirstSeq, l.DurableSeq, l.Segments, bytesText(l.Bytes), bytesText(l.BudgetBytes))
+	fmt.Fprintf(g.out, "\nlog: seq %d to %d in %s, %s", l.FirstSeq, l.DurableSeq, count(l.Segments, "segment"), bytesText(l.Bytes))
+	if l.BudgetBytes > 0 { // a node that is stopped has not measured its disk
+		fmt.Fprintf(g.out, " of %s", bytesText(l.BudgetBytes))
+	}
 	switch {
 	case l.Full:
 		fmt.Fprint(g.out, ", full: new events are dropped")
@@ -64,7 +66,11 @@ func (g *globals) showStatus(s admin.Status) error {
 	if !l.RewindTo.IsZero() {
 		fmt.Fprintf(g.out, ", can be rewound to %s", l.RewindTo.Format("2006-01-02 15:04:05Z"))
 	}
-	fmt.Fprintf(g.out, "\nkeys: %d from %s, %s old\n\n", s.Keys.Count, s.Keys.Source, seconds(s.Keys.AgeSeconds))
+	if stopped := s.StartedAt.IsZero(); stopped {
+		fmt.Fprintf(g.out, "\nkeys: from %s, which a stopped node does not read\n\n", s.Keys.Source)
+	} else {
+		fmt.Fprintf(g.out, "\nkeys: %d from %s, %s old\n\n", s.Keys.Count, s.Keys.Source, seconds(s.Keys.AgeSeconds))
+	}
 	if err := g.showCursors(s.Cursors); err != nil {
 		return err
 	}

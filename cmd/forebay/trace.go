@@ -118,11 +118,11 @@ func fateText(f shipper.Fate) string {
 	text := f.State
 	switch {
 	case f.Letter != nil:
-		text += fmt.Sprintf(" since %s after %d attempts: %s", f.Letter.BuriedAt.Format(time.RFC3339), f.Letter.Attempts, f.Letter.Reason)
+		text += fmt.Sprintf(" since %s after %s: %s", f.Letter.BuriedAt.Format(time.RFC3339), count(f.Letter.Attempts, "attempt"), f.Letter.Reason)
 	case f.Plan != nil:
 		text += fmt.Sprintf(" %s, seq %d to %d, attempt %d, token %s", f.Plan.At.Format(time.RFC3339), f.Plan.First, f.Plan.Last, f.Plan.Attempts, f.Plan.Token)
 	case f.State == shipper.Pending:
-		text += fmt.Sprintf(", %d events before it", f.Ahead)
+		text += fmt.Sprintf(", %s before it", count(f.Ahead, "event"))
 	}
 	if f.Before {
 		text += "; was delivered before a rewind"

@@ -113,8 +113,8 @@ func (g *globals) showReport(r wal.Report) error {
 	if g.json {
 		return g.printJSON(r)
 	}
-	fmt.Fprintf(g.out, "log %s: %d segments, %d blocks, %d events, seq %d to %d, %s read\n",
-		r.LogID, r.Segments, r.Blocks, r.Events, r.FirstSeq, r.LastSeq, bytesText(r.Bytes))
+	fmt.Fprintf(g.out, "log %s: %s, %s, %s, seq %d to %d, %s read\n",
+		r.LogID, count(r.Segments, "segment"), count(r.Blocks, "block"), count(r.Events, "event"), r.FirstSeq, r.LastSeq, bytesText(r.Bytes))
 	for _, gap := range r.Gaps {
 		fmt.Fprintf(g.out, "lost: seq %d to %d (%s, %s at byte %d)\n", gap.First, gap.Last, gap.Reason, gap.File, gap.Offset)
 	}

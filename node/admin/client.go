@@ -155,9 +155,9 @@ func (c *Client) Rewind(ctx context.Context, name string, req RewindRequest) (r 
 	return r, c.post(ctx, cursorPath(name, "rewind"), req, &r)
 }
 
-// Undo takes back the last move.
-func (c *Client) Undo(ctx context.Context, name string, cmd Command) (m shipper.Moved, err error) {
-	return m, c.post(ctx, cursorPath(name, "undo"), cmd, &m)
+// Undo takes back the last move, or says what that would mean.
+func (c *Client) Undo(ctx context.Context, name string, req UndoRequest) (m shipper.Moved, err error) {
+	return m, c.post(ctx, cursorPath(name, "undo"), req, &m)
 }
 
 // Dead calls fn for the dead letters that the query selects: project, session,

@@ -74,12 +74,15 @@ func (a *api) step(r *http.Request, p httprouter.Params) (any, error) {
 }
 
 func (a *api) undo(r *http.Request, p httprouter.Params) (any, error) {
-	var req Command
+	var req UndoRequest
 	c, err := a.command(r, p, &req)
 	if err != nil {
 		return nil, err
 	}
-	return c.Undo(r.Context(), req.shipper())
+	if req.Preview {
+		return c.Undoing()
+	}
+	return c.Undo(r.Context(), req.Command.shipper())
 }
 
 // rewind moves a cursor, or says what that would mean.

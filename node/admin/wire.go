@@ -139,6 +139,13 @@ type RewindReply struct {
 	Epoch   uint64 `json:"epoch,omitempty"` // the new one, if it was made
 }
 
+// UndoRequest asks to take back a cursor's last move. With Preview nothing is
+// moved, and the answer tells what would be.
+type UndoRequest struct {
+	Command
+	Preview bool `json:"preview,omitempty"`
+}
+
 // ReplayRequest asks for a replay. Times stand for the seqs received then:
 // from FromTime on, before ToTime. Without Apply nothing is begun, and the
 // answer tells what would be delivered.

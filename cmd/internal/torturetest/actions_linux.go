@@ -231,7 +231,7 @@ func (w *world) undoRewind(r *rand.Rand) (func(), error) {
 		if name == "clickhouse" && w.tokens {
 			return errors.New("not where rows are to be there once")
 		}
-		_, err := w.admin.Undo(ctx, name, admin.Command{})
+		_, err := w.admin.Undo(ctx, name, admin.UndoRequest{})
 		return err
 	})
 }
