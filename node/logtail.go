@@ -32,7 +32,16 @@ func newLogTail() *logTail { return &logTail{watchers: map[chan admin.RawJSON]st
 
 // beside returns a logger that writes to the tail what it writes to h.
 func (t *logTail) beside(h slog.Handler) *slog.Logger {
-	return slog.New(both{h, slog.NewJSONHandler(t, &slog.HandlerOptions{Level: slog.LevelInfo})})
+	return slog.New(both{h, slog.NewJSONHandler(t, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: LogAttr})})
+}
+
+// LogAttr has the node's lines of JSON show durations as people read them, such
+// as 5m42s, and not in nanoseconds. It is for slog.HandlerOptions.
+func LogAttr(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // Write takes one line of JSON, as slog's handler writes them.

@@ -104,7 +104,7 @@ configuration that is wrong changes nothing. SIGHUP does the same.`,
 				return err
 			}
 			if len(r.Refused) > 0 {
-				return fmt.Errorf("only once the node is restarted: %s", count(len(r.Refused), "change"))
+				return fmt.Errorf("%s left for a restart of the node", count(len(r.Refused), "change"))
 			}
 			return nil
 		},

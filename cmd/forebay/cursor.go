@@ -48,11 +48,20 @@ func (g *globals) showCursors(all []shipper.Status) error {
 			lastError = "" // over; cursor show still has it
 		}
 		rows = append(rows, []string{
-			s.Name, s.State, fmt.Sprint(s.NextSeq), fmt.Sprint(s.Epoch), fmt.Sprint(s.LagEvents),
+			s.Name, stateText(s), fmt.Sprint(s.NextSeq), fmt.Sprint(s.Epoch), fmt.Sprint(s.LagEvents),
 			seconds(s.LagSeconds), fmt.Sprintf("%.0f/s", s.RatePerSecond), fmt.Sprint(s.Dead), lastError,
 		})
 	}
 	return g.table(rows...)
+}
+
+// stateText is a cursor's state: one that would run does not while its node is
+// stopped.
+func stateText(s shipper.Status) string {
+	if s.Stopped && s.State == shipper.Running {
+		return "stopped"
+	}
+	return s.State
 }
 
 func newCursorShow(g *globals) *cobra.Command {
@@ -76,7 +85,7 @@ func newCursorShow(g *globals) *cobra.Command {
 func (g *globals) showCursor(s shipper.Status) error {
 	rows := [][]string{
 		{"cursor", s.Name},
-		{"state", s.State},
+		{"state", stateText(s)},
 		{"next seq", fmt.Sprint(s.NextSeq)},
 		{"epoch", fmt.Sprint(s.Epoch)},
 		{"lag", fmt.Sprintf("%s, %s", count(s.LagEvents, "event"), seconds(s.LagSeconds))},

@@ -51,7 +51,11 @@ func (g *globals) showState(s shipper.Status, err error) error {
 	if g.json {
 		return g.printJSON(s)
 	}
-	_, err = fmt.Fprintf(g.out, "%s is %s at seq %d, %s behind\n", s.Name, s.State, s.NextSeq, count(s.LagEvents, "event"))
+	once := ""
+	if s.Stopped && s.State == shipper.Running {
+		once = " once the node is started"
+	}
+	_, err = fmt.Fprintf(g.out, "%s is %s%s, at seq %d, %s behind\n", s.Name, s.State, once, s.NextSeq, count(s.LagEvents, "event"))
 	return err
 }
 

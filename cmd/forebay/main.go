@@ -34,6 +34,10 @@ func main() {
 	if err == nil {
 		return
 	}
+	var check checkError
+	if errors.As(err, &check) {
+		os.Exit(check.code)
+	}
 	say(err)
 	var usage usageError
 	var own outcome

@@ -32,7 +32,7 @@ var groups = []struct {
 	names []string
 }{
 	{"Set up and run:", []string{"run", "config", "keys", "schema", "version", "completion"}},
-	{"Look:", []string{"status", "doctor", "trace", "drops", "events", "privacy", "audit-log"}},
+	{"Look:", []string{"status", "top", "doctor", "trace", "drops", "events", "privacy", "audit-log"}},
 	{"Act:", []string{"cursor", "replay", "dead", "drain"}},
 	{"Prove and mend:", []string{"audit", "wal"}},
 }
@@ -57,13 +57,15 @@ ClickHouse and, in session order, to a Session Manager.`,
 	flags.StringVar(&g.tokenFile, "token-file", "", "`FILE` with the admin token\n(default FOREBAY_ADMIN_TOKEN_FILE)")
 	flags.BoolVar(&g.json, "json", false, "print JSON")
 	root.AddCommand(
-		newRun(g), newStatus(g), newCursor(g), newDead(g), newReplay(g), newTrace(g), newDrops(g), newEvents(g), newPrivacy(g), newDoctor(g), newDrain(g), newAudit(g), newAuditLog(g), newWAL(g), newKeys(g), newSchema(g), newConfig(g), newVersion(g),
+		newRun(g), newStatus(g), newCursor(g), newDead(g), newReplay(g), newTrace(g), newDrops(g), newEvents(g), newPrivacy(g), newDoctor(g), newTop(g), newDrain(g), newAudit(g), newAuditLog(g), newWAL(g), newKeys(g), newSchema(g), newConfig(g), newVersion(g),
 	)
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpFlag()
 	root.InitDefaultVersionFlag()
 	root.Flags().Lookup("version").Hidden = true // there is a command
 	arrange(root)
+	g.complete(root)
+	explain(root)
 	return root
 }
 
@@ -132,6 +134,7 @@ func finish(c *cobra.Command) {
 // unknown is the answer to a command that there is not.
 func unknown(cmd *cobra.Command, args []string) error {
 	name, hint := cmd.CommandPath(), ""
+	cmd.SuggestionsMinimumDistance = 2 // letters that are wrong, or change places
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = "; did you mean " + strings.Join(near, " or ") + "?"
 	}

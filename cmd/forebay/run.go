@@ -163,7 +163,7 @@ func newLogger(c config.Log, level *slog.LevelVar, w io.Writer) (*slog.Logger, e
 	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
 		return nil, fmt.Errorf("log.level: %w", err)
 	}
-	o := &slog.HandlerOptions{Level: level}
+	o := &slog.HandlerOptions{Level: level, ReplaceAttr: node.LogAttr}
 	if c.Format == "text" {
 		return slog.New(slog.NewTextHandler(w, o)), nil
 	}

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -11,29 +14,76 @@ import (
 
 func newStatus(g *globals) *cobra.Command {
 	var nodes []string
+	var check bool
+	var every time.Duration
 	cmd := &cobra.Command{
 		Use: "status", Short: "Show whether a node, or many, accept and ship, and why not", Args: exactArgs(),
 		Long: `Show whether a node accepts, stores and ships events, and if not why, since when
 and what to do. With --nodes it shows many nodes side by side; it exits with 1 if
-one of them does not answer.`,
+one of them does not answer.
+
+With --check it prints a line for each node, and exits as a plugin of Nagios: 0 if
+all is in order, 1 if something is not, dead letters included, 2 if traffic should
+go elsewhere or there is no answer.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if len(nodes) > 0 {
-				return g.statusOfNodes(cmd.Context(), nodes)
+			switch {
+			case check:
+				return g.check(g.ask(cmd.Context(), nodes))
+			case every > 0:
+				return g.live(cmd.Context(), every, 0, func(g *globals) error { return g.status(cmd.Context(), nodes) })
+			case cmd.Flags().Changed("watch"):
+				return usageError{errors.New("--watch takes a duration above 0, such as 2s")}
 			}
-			return g.withNode(func(c *admin.Client) error {
-				s, err := c.Status(cmd.Context())
-				if err != nil {
-					return err
-				}
-				if g.json {
-					return g.printJSON(s)
-				}
-				return g.showStatus(s)
-			})
+			return g.status(cmd.Context(), nodes)
 		},
 	}
-	cmd.Flags().StringSliceVar(&nodes, "nodes", nil, "admin `ADDRESSES` of nodes to show side by side, by comma; one token for all")
+	f := cmd.Flags()
+	f.StringSliceVar(&nodes, "nodes", nil, "admin `ADDRESSES` of nodes to show side by side, by comma; one token for all")
+	f.BoolVar(&check, "check", false, "print a line, and exit with 0, 1 or 2, for a monitoring system")
+	f.DurationVar(&every, "watch", 0, "show it again after each so long (2s unless told), until Ctrl-C")
+	f.Lookup("watch").NoOptDefVal = "2s"
+	cmd.MarkFlagsMutuallyExclusive("check", "watch")
 	return cmd
+}
+
+// status shows a node, or many side by side.
+func (g *globals) status(ctx context.Context, nodes []string) error {
+	if len(nodes) > 0 {
+		return g.statusOfNodes(ctx, nodes)
+	}
+	return g.withNode(func(c *admin.Client) error {
+		s, err := c.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if g.json {
+			return g.printJSON(s)
+		}
+		return g.showStatus(s)
+	})
+}
+
+// ask asks the nodes, or the one that the flags name. What keeps a node from
+// being asked is its error.
+func (g *globals) ask(ctx context.Context, nodes []string) (rows []admin.NodeStatus) {
+	var err error
+	if len(nodes) > 0 {
+		if rows, err = g.askNodes(ctx, nodes); err == nil {
+			return rows
+		}
+	}
+	one := admin.NodeStatus{Addr: g.address()}
+	if err == nil {
+		err = g.withNode(func(c *admin.Client) error {
+			s, err := c.Status(ctx)
+			one.Status = &s
+			return err
+		})
+	}
+	if err != nil {
+		one.Status, one.Error = nil, err.Error()
+	}
+	return []admin.NodeStatus{one}
 }
 
 func (g *globals) showStatus(s admin.Status) error {

@@ -15,14 +15,10 @@ const unreachable = "NO ANSWER"
 
 // statusOfNodes prints nodes side by side. It fails if one does not answer.
 func (g *globals) statusOfNodes(ctx context.Context, addrs []string) error {
-	if len(addrs) > config.MaxNodes {
-		return usageError{fmt.Errorf("--nodes takes at most %d addresses", config.MaxNodes)}
-	}
-	token, err := g.token(g.tokenFile)
+	rows, err := g.askNodes(ctx, addrs)
 	if err != nil {
 		return err
 	}
-	rows := admin.AskNodes(ctx, addrs, token)
 	silent := []string{}
 	for _, r := range rows {
 		if r.Status == nil {
@@ -38,6 +34,17 @@ func (g *globals) statusOfNodes(ctx context.Context, addrs []string) error {
 		err = fmt.Errorf("%d of %d nodes do not answer: %s", len(silent), len(rows), strings.Join(silent, ", "))
 	}
 	return err
+}
+
+func (g *globals) askNodes(ctx context.Context, addrs []string) ([]admin.NodeStatus, error) {
+	if len(addrs) > config.MaxNodes {
+		return nil, usageError{fmt.Errorf("--nodes takes at most %d addresses", config.MaxNodes)}
+	}
+	token, err := g.token(g.tokenFile)
+	if err != nil {
+		return nil, err
+	}
+	return admin.AskNodes(ctx, addrs, token), nil
 }
 
 func (g *globals) showNodes(nodes []admin.NodeStatus) error {
