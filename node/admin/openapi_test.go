@@ -43,7 +43,7 @@ var roots = map[string]any{
 	"AuditState": AuditState{}, "AuditRequest": AuditRequest{}, "AuditReport": shipper.AuditReport{}, "WatchRequest": WatchRequest{}, "Watch": Watch{},
 	"Command": Command{}, "DeadLetter": shipper.DeadLetter{}, "DeadRequest": DeadRequest{}, "DeadReply": DeadReply{}, "TrailEntry": shipper.TrailEntry{},
 	"ReloadReply": ReloadReply{}, "SegmentInfo": wal.SegmentInfo{}, "Report": wal.Report{}, "VerifyProgress": VerifyProgress{}, "Event": Event{},
-	"Replay": shipper.Replay{}, "ReplayReply": ReplayReply{}, "ReplayRequest": ReplayRequest{}, "DrainRequest": DrainRequest{},
+	"Replay": shipper.Replay{}, "ReplayReply": ReplayReply{}, "ReplayRequest": ReplayRequest{}, "DrainRequest": DrainRequest{}, "UndoRequest": UndoRequest{},
 	"Trace": Trace{}, "PrivacyReport": PrivacyReport{}, "NodeStatus": NodeStatus{}, "Drop": router.Drop{}, "Missed": Missed{}, "Range": shipper.Range{}, "GapRange": header.Range{},
 }
 
