@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+
+	"forebay/wal/durable"
 )
 
 // ErrGone is in the error of an append whose file, or whose log's directory, is
@@ -51,7 +53,7 @@ func (c *committer) bringBack(newest *segment) error {
 		return fmt.Errorf("%w: move it away", err)
 	}
 	c.logger.Error("the newest log file was removed: it is written anew", slog.String("file", newest.name()))
-	err = replaceFile(newest.path, func(f *os.File) error {
+	err = durable.Replace(newest.path, filePerm, func(f *os.File) error {
 		_, err := io.Copy(f, io.NewSectionReader(c.held, 0, newest.size))
 		return err
 	})
