@@ -17,6 +17,7 @@ import (
 // among a hundred thousand writes some ten kilobytes and not all of it.
 const (
 	keysAt       = "key/at"
+	keysAbout    = "key/about"
 	keysSet      = "key/set/"
 	keysVersion  = 1
 	keyPartCount = 256
@@ -46,47 +47,69 @@ type keySums struct {
 	parts [keyPartCount][sha256.Size]byte
 }
 
-// LoadKeys implements auth.Cache: the keys saved last, ascending by digest, and the time given with them.
-func (s *Store) LoadKeys() ([]auth.Key, time.Time, error) {
-	var at time.Time
-	found, err := s.LoadJSON(keysAt, &at)
-	if err != nil || !found {
-		return nil, time.Time{}, err
-	}
-	var keys []auth.Key
-	err = s.Scan(keysSet, func(name string, value []byte) error {
-		part, err := decodeKeys(name, value)
-		keys = append(keys, part...)
-		return err
-	})
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	return keys, at, nil
+// savedAbout is what is kept beside the set and its time.
+type savedAbout struct {
+	Source string      `json:"source"`
+	Doubt  *auth.Doubt `json:"doubt,omitempty"`
 }
 
-func decodeKeys(name string, value []byte) ([]auth.Key, error) {
-	var part keyPart
+// LoadKeys implements auth.Cache: the keys saved last, ascending by digest. A part or a key that cannot be
+// read leaves the others, and is named.
+func (s *Store) LoadKeys() (saved auth.Saved, err error) {
+	found, err := s.LoadJSON(keysAt, &saved.At)
+	if err != nil || !found {
+		return auth.Saved{}, err
+	}
+	about := savedAbout{Source: "postgres"} // no other keys were kept before there was a word about it
+	var unreadable []error
+	if _, err := s.LoadJSON(keysAbout, &about); err != nil {
+		unreadable = append(unreadable, err)
+	}
+	saved.Source, saved.Doubt = about.Source, about.Doubt
+	err = s.Scan(keysSet, func(name string, value []byte) error {
+		part, bad := decodeKeys(name, value)
+		saved.Keys = append(saved.Keys, part...)
+		unreadable = append(unreadable, bad...)
+		return nil
+	})
+	if err != nil {
+		return auth.Saved{}, err
+	}
+	if len(unreadable) > 0 {
+		saved.Unreadable = fmt.Errorf("%d parts of the cached keys are left out, the others serve: %w", len(unreadable), unreadable[0])
+	}
+	return saved, nil
+}
+
+func decodeKeys(name string, value []byte) (keys []auth.Key, bad []error) {
+	var part struct {
+		Version int               `json:"version"`
+		Keys    []json.RawMessage `json:"keys"`
+	}
 	if err := json.Unmarshal(value, &part); err != nil {
-		return nil, fmt.Errorf("state: cached keys in %q cannot be read: %w", name, err)
+		return nil, []error{fmt.Errorf("state: cached keys in %q cannot be read: %w", name, err)}
 	}
 	if part.Version != keysVersion {
-		return nil, fmt.Errorf("state: cached keys in %q are of version %d, this program knows %d: run the newer forebay", name, part.Version, keysVersion)
+		return nil, []error{fmt.Errorf("state: cached keys in %q are of version %d, this program knows %d: run the newer forebay", name, part.Version, keysVersion)}
 	}
-	keys := make([]auth.Key, len(part.Keys))
-	for i, k := range part.Keys {
-		digest, err := auth.ParseDigest(k.Digest)
-		if err != nil {
-			return nil, fmt.Errorf("state: cached keys in %q cannot be read: %w", name, err)
+	keys = make([]auth.Key, 0, len(part.Keys))
+	for _, raw := range part.Keys {
+		var k savedKey
+		err := json.Unmarshal(raw, &k)
+		digest, digestErr := auth.ParseDigest(k.Digest)
+		if err = errors.Join(err, digestErr); err != nil {
+			bad = append(bad, fmt.Errorf("state: a cached key in %q cannot be read: %w", name, err))
+			continue
 		}
-		keys[i] = auth.Key{ID: digest.ID(), Digest: digest, Project: k.Project, RequestsPerSecond: k.RequestsPerSecond,
-			Burst: k.Burst, Strict: k.Strict, Origins: k.Origins, ExpiresAt: k.ExpiresAt, RevokedAt: k.RevokedAt}
+		keys = append(keys, auth.Key{ID: digest.ID(), Digest: digest, Project: k.Project, RequestsPerSecond: k.RequestsPerSecond,
+			Burst: k.Burst, Strict: k.Strict, Origins: k.Origins, ExpiresAt: k.ExpiresAt, RevokedAt: k.RevokedAt})
 	}
-	return keys, nil
+	return keys, bad
 }
 
 // SaveKeys implements auth.Cache. The set replaces the one before it as a whole. At most auth.MaxKeys fit.
-func (s *Store) SaveKeys(keys []auth.Key, at time.Time) error {
+func (s *Store) SaveKeys(saved auth.Saved) error {
+	keys := saved.Keys
 	if len(keys) > auth.MaxKeys {
 		return fmt.Errorf("state: %d keys to cache, at most %d fit", len(keys), auth.MaxKeys)
 	}
@@ -95,11 +118,15 @@ func (s *Store) SaveKeys(keys []auth.Key, at time.Time) error {
 	if err := s.keys.read(s); err != nil {
 		return err
 	}
-	atValue, err := json.Marshal(at)
+	at, err := json.Marshal(saved.At)
 	if err != nil {
 		return fmt.Errorf("state: cache keys: %w", err)
 	}
-	writes := []shipper.Write{{Key: keysAt, Value: atValue}}
+	about, err := json.Marshal(savedAbout{saved.Source, saved.Doubt})
+	if err != nil {
+		return fmt.Errorf("state: cache keys: %w", err)
+	}
+	writes := []shipper.Write{{Key: keysAt, Value: at}, {Key: keysAbout, Value: about}}
 	sums := s.keys.parts
 	for part, list := range split(keys) {
 		value, err := encodeKeys(list)

@@ -2,6 +2,7 @@ package state
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -36,10 +37,11 @@ func sorted(keys []auth.Key) []auth.Key {
 
 func wantKeys(t *testing.T, s *Store, keys []auth.Key, at time.Time) {
 	t.Helper()
-	got, gotAt, err := s.LoadKeys()
-	if err != nil {
+	saved, err := s.LoadKeys()
+	if err = errors.Join(err, saved.Unreadable); err != nil {
 		t.Fatal(err)
 	}
+	got, gotAt := saved.Keys, saved.At
 	if !gotAt.Equal(at) || len(got) != len(keys) || len(keys) > 0 && !reflect.DeepEqual(got, sorted(keys)) {
 		t.Fatalf("%d keys of %v, want %d of %v", len(got), gotAt, len(keys), at)
 	}
@@ -62,7 +64,7 @@ func TestKeysSurviveARestart(t *testing.T) {
 	for _, step := range steps {
 		step()
 		at = at.Add(time.Minute)
-		if err := s.SaveKeys(keys, at); err != nil {
+		if err := s.SaveKeys(auth.Saved{Keys: keys, At: at, Source: "postgres"}); err != nil {
 			t.Fatal(err)
 		}
 		wantKeys(t, s, keys, at)
@@ -79,7 +81,7 @@ func TestOneKeyAmongManyIsCheap(t *testing.T) {
 	s := mustOpen(t, fs)
 	keys := makeKeys(100_000)
 	at := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
-	if err := s.SaveKeys(keys, at); err != nil {
+	if err := s.SaveKeys(auth.Saved{Keys: keys, At: at, Source: "postgres"}); err != nil {
 		t.Fatal(err)
 	}
 	all := s.Stats().CommittedBytes
@@ -87,12 +89,12 @@ func TestOneKeyAmongManyIsCheap(t *testing.T) {
 
 	s = mustOpen(t, fs)
 	before := s.Stats().CommittedBytes
-	if err := s.SaveKeys(keys, at.Add(time.Second)); err != nil {
+	if err := s.SaveKeys(auth.Saved{Keys: keys, At: at.Add(time.Second), Source: "postgres"}); err != nil {
 		t.Fatal(err)
 	}
 	same := s.Stats().CommittedBytes - before
 	keys[5].RevokedAt = at
-	if err := s.SaveKeys(keys, at.Add(2*time.Second)); err != nil {
+	if err := s.SaveKeys(auth.Saved{Keys: keys, At: at.Add(2 * time.Second), Source: "postgres"}); err != nil {
 		t.Fatal(err)
 	}
 	one := s.Stats().CommittedBytes - before - same
@@ -103,23 +105,79 @@ func TestOneKeyAmongManyIsCheap(t *testing.T) {
 	mustClose(t, s)
 }
 
+// TestKeysThatCannotBeRead: what cannot be read of the cached keys leaves the others, is named, and is over with the
+// next set.
 func TestKeysThatCannotBeRead(t *testing.T) {
-	for _, value := range []string{"", "{", `{"version":2,"keys":[]}`, `{"version":1,"keys":[{"key_sha256":"12"}]}`} {
+	keys := makeKeys(1000)
+	for _, value := range []string{"", "{", `{"version":2,"keys":[]}`, `{"version":1,"keys":[{"key_sha256":"12"},7]}`} {
 		s := mustOpen(t, vfs.NewMem())
-		if err := s.SaveKeys(makeKeys(1), time.Now()); err != nil {
+		at := time.Now()
+		if err := s.SaveKeys(auth.Saved{Keys: keys, At: at, Source: "postgres"}); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Commit(set("key/set/00", value)); err != nil {
 			t.Fatal(err)
 		}
-		if keys, _, err := s.LoadKeys(); err == nil || !strings.Contains(err.Error(), "key/set/00") {
-			t.Errorf("%q: %d keys, %v", value, len(keys), err)
+		saved, err := s.LoadKeys()
+		if err != nil || saved.Unreadable == nil || !strings.Contains(saved.Unreadable.Error(), "key/set/00") || len(saved.Keys) < 900 || !saved.At.Equal(at) {
+			t.Errorf("%q: %d keys, %v, %v", value, len(saved.Keys), saved.Unreadable, err)
 		}
-		if err := s.SaveKeys([]auth.Key{{}}, time.Now()); err == nil {
+		if err := s.SaveKeys(auth.Saved{Keys: []auth.Key{{}}, At: at}); err == nil {
 			t.Error("a key without a digest was saved")
 		}
 		mustClose(t, s)
 	}
+}
+
+// TestDoubtIsKept: a doubt that is under way goes on after a restart, and keys say whose they are.
+func TestDoubtIsKept(t *testing.T) {
+	fs := vfs.NewMem()
+	s := mustOpen(t, fs)
+	if err := s.Commit(set("key/at", `"2026-11-23T10:00:00Z"`)); err != nil {
+		t.Fatal(err)
+	}
+	if saved, err := s.LoadKeys(); err != nil || saved.Source != "postgres" || saved.Doubt != nil {
+		t.Errorf("what older programs have saved reads as %+v, %v", saved, err)
+	}
+	since := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	want := auth.Doubt{Since: since, Until: since.Add(time.Hour), Had: 9, Lost: 8, Offered: 1}
+	if err := s.SaveKeys(auth.Saved{Keys: makeKeys(9), At: since, Source: "file /k", Doubt: &want}); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
+	s = mustOpen(t, fs)
+	if saved, err := s.LoadKeys(); err != nil || saved.Source != "file /k" || saved.Doubt == nil || *saved.Doubt != want {
+		t.Errorf("read as %+v, %v", saved.Doubt, err)
+	}
+	mustClose(t, s)
+}
+
+// TestDenialsSurviveARestart, also one whose record cannot be read: the key stays denied.
+func TestDenialsSurviveARestart(t *testing.T) {
+	fs := vfs.NewMem()
+	s := mustOpen(t, fs)
+	keys := makeKeys(3)
+	for _, k := range keys {
+		write, err := WriteDenial(auth.Denial{Digest: k.Digest, ID: k.ID, Project: "shop", At: time.Unix(1e9, 0).UTC(), By: "ann", Why: "leaked"})
+		if err := errors.Join(err, s.Commit(write)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Commit(set("key/denied/"+keys[1].Digest.String(), "{"), set("key/denied/x", "{}"), WriteNoDenial(keys[2].Digest)); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
+	s = mustOpen(t, fs)
+	denials, unreadable, err := s.LoadDenials()
+	if err != nil || unreadable == nil || len(denials) != 2 {
+		t.Fatalf("%+v, %v, %v", denials, unreadable, err)
+	}
+	for _, d := range denials {
+		if d.Digest != keys[0].Digest && d.Digest != keys[1].Digest || d.At.IsZero() {
+			t.Errorf("denial %+v", d)
+		}
+	}
+	mustClose(t, s)
 }
 
 func TestMeta(t *testing.T) {

@@ -12,7 +12,9 @@
 //	meta/format            version of this key space                here
 //	meta/log_id            identity of the log beside this store    here: LogID
 //	meta/durable_seq       a seq that the log has reached           here: DurableSeq
-//	key/at, key/set/<hh>   API keys as they were last known         here: LoadKeys, SaveKeys
+//	key/at, key/about      API keys as they were last known         here: LoadKeys, SaveKeys
+//	key/set/<hh>
+//	key/denied/<digest>    API keys denied on this node             here: LoadDenials
 //	ledger/…               the node's counters                      package node, by LoadJSON and SaveJSON
 //
 // # Durability

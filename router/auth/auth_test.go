@@ -143,7 +143,7 @@ func TestDirectoryFailsLookupsOnceItIsStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := auth.NewDirectory(time.Hour)
 		_, digest := auth.Generate()
-		if err := dir.ReplaceAt([]auth.Key{{Digest: digest}}, time.Now().Add(-50*time.Minute)); err != nil {
+		if err := dir.Restore(auth.Saved{Keys: []auth.Key{{Digest: digest}}, At: time.Now().Add(-50 * time.Minute)}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(9 * time.Minute)

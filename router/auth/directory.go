@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,11 +14,17 @@ import (
 const MaxKeys = 1_000_000
 
 // Directory is the set of keys in memory. Lookups take no lock and wait for
-// nothing; a Source replaces the set as a whole. It is safe for concurrent use.
+// nothing; a Source offers the set as a whole. It is safe for concurrent use.
 type Directory struct {
 	maxStale atomic.Int64 // a time.Duration
-	writing  sync.Mutex   // held by Replace and Confirm, never by Lookup
+	doubtFor atomic.Int64 // a time.Duration
 	current  atomic.Pointer[snapshot]
+	denied   atomic.Pointer[map[Digest]Denial]
+	changed  chan struct{} // holds one when the set or the doubt is another
+
+	writing sync.Mutex // held by whoever changes current, never by Lookup; guards what follows
+	sets    uint64     // how many there have been
+	offered *snapshot  // what the source says and is doubted; nil: nothing is
 }
 
 // snapshot is immutable once it is published.
@@ -26,14 +33,20 @@ type snapshot struct {
 	first     map[uint64]int32 // digest prefix → one key that has it
 	next      []int32          // for each key: another with its prefix, or -1
 	refreshed time.Time        // when the source last said that this is the set
+	set       uint64           // number of the set: Confirm leaves it
+	answered  bool             // the source itself has spoken, not the cache alone
+	doubt     *Doubt           // what the source says now is doubted; nil: it is not
+	unrevoked int              // keys that are not revoked
+	lastEnd   time.Time        // when the last of those expires; zero: one never does
 }
 
 // NewDirectory makes an empty directory. Once its source has not confirmed the
 // set for maxStale, every lookup fails, since keys may have been revoked
 // meanwhile; 0 means that age does not matter.
 func NewDirectory(maxStale time.Duration) *Directory {
-	d := &Directory{}
+	d := &Directory{changed: make(chan struct{}, 1)}
 	d.SetMaxStale(maxStale)
+	d.SetDoubtFor(DefaultDoubtFor)
 	d.current.Store(&snapshot{})
 	return d
 }
@@ -42,41 +55,83 @@ func NewDirectory(maxStale time.Duration) *Directory {
 func (d *Directory) SetMaxStale(maxStale time.Duration) { d.maxStale.Store(int64(maxStale)) }
 
 // Lookup returns the key with this digest. Known is false if there is none or
-// the set is stale. A revoked or expired key is known: Key.State tells.
+// the set is stale. A revoked or expired key is known: Key.State tells. A denied
+// key is revoked.
 func (d *Directory) Lookup(digest Digest) (key Key, known bool) {
 	s := d.current.Load()
 	if d.stale(s) {
 		return Key{}, false
 	}
-	if i := s.find(digest); i >= 0 {
-		return s.keys[i], true
+	i := s.find(digest)
+	if i < 0 {
+		return Key{}, false
 	}
-	return Key{}, false
+	key = s.keys[i]
+	if denied := d.denied.Load(); denied != nil && key.RevokedAt.IsZero() {
+		if denial, ok := (*denied)[digest]; ok {
+			key.RevokedAt = denial.At
+		}
+	}
+	return key, true
 }
 
-// Replace makes keys the whole set, as its source has it now. The directory
-// keeps the slice. Of keys with the same digest the last one counts.
-func (d *Directory) Replace(keys []Key) error { return d.ReplaceAt(keys, time.Now()) }
-
-// ReplaceAt is Replace with a set that was true at a time in the past, such as
-// one from a Cache.
-func (d *Directory) ReplaceAt(keys []Key, at time.Time) error {
-	if len(keys) > MaxKeys {
-		return fmt.Errorf("%d keys are more than the %d that a node takes", len(keys), MaxKeys)
+// Replace makes keys the whole set without a doubt. The directory keeps the
+// slice. Of keys with the same digest the last one counts.
+func (d *Directory) Replace(keys []Key) error {
+	if err := tooMany(keys); err != nil {
+		return err
 	}
-	s := newSnapshot(keys, at)
+	s := newSnapshot(keys, time.Now())
+	s.answered = true
 	d.writing.Lock()
 	defer d.writing.Unlock()
-	d.current.Store(s)
+	d.offered = nil
+	d.publish(s)
 	return nil
 }
 
-// Confirm says that the source still has the same set: its age starts again.
+// Restore puts back what a Cache has kept. The source has not spoken by it.
+func (d *Directory) Restore(saved Saved) error {
+	if err := tooMany(saved.Keys); err != nil {
+		return err
+	}
+	s := newSnapshot(saved.Keys, saved.At)
+	s.doubt = saved.Doubt
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	d.publish(s)
+	return nil
+}
+
+func tooMany(keys []Key) error {
+	if len(keys) > MaxKeys {
+		return fmt.Errorf("%d keys are more than the %d that a node takes", len(keys), MaxKeys)
+	}
+	return nil
+}
+
+// publish makes s the set. It is called with d.writing held.
+func (d *Directory) publish(s *snapshot) {
+	d.sets++
+	s.set = d.sets
+	d.current.Store(s)
+	select {
+	case d.changed <- struct{}{}:
+	default: // whoever waits hears of it anyway
+	}
+}
+
+// Confirm says that the source still has the set that it offered last: its age
+// starts again. A set that has been doubted for long enough is taken.
 func (d *Directory) Confirm() {
 	d.writing.Lock()
 	defer d.writing.Unlock()
 	s := *d.current.Load()
-	s.refreshed = time.Now()
+	s.refreshed, s.answered = time.Now(), true
+	if d.offered != nil && !s.refreshed.Before(s.doubt.Until) {
+		d.believe(s.refreshed)
+		return
+	}
 	d.current.Store(&s)
 }
 
@@ -92,6 +147,41 @@ func (d *Directory) Len() int { return len(d.current.Load().keys) }
 
 // Age is how long ago the source last said that this is the set; 0 if it never did.
 func (d *Directory) Age() time.Duration { return age(d.current.Load()) }
+
+// Filled tells whether the source or a cache has ever said what the keys are.
+func (d *Directory) Filled() bool { return !d.current.Load().refreshed.IsZero() }
+
+// Answered tells whether the source itself has said what the keys are since the
+// start; otherwise they are a cache's, or there are none.
+func (d *Directory) Answered() bool { return d.current.Load().answered }
+
+// InForce tells whether any key is neither revoked nor expired at now, denials aside.
+func (d *Directory) InForce(now time.Time) bool {
+	s := d.current.Load()
+	return s.unrevoked > 0 && (s.lastEnd.IsZero() || now.Before(s.lastEnd))
+}
+
+// Find returns the one key that reference names, as ParseReference takes it, stale
+// or not: ErrKeyNotFound or ErrKeyAmbiguous if it is not one.
+func (d *Directory) Find(reference string) (found Key, err error) {
+	ref, err := ParseReference(reference)
+	if err != nil {
+		return Key{}, err
+	}
+	for _, key := range d.current.Load().keys {
+		if !strings.HasPrefix(key.Digest.String(), ref) {
+			continue
+		}
+		if found.ID != "" {
+			return Key{}, fmt.Errorf("%w: %s", ErrKeyAmbiguous, ref)
+		}
+		found = key
+	}
+	if found.ID == "" {
+		return Key{}, fmt.Errorf("%w: %s", ErrKeyNotFound, ref)
+	}
+	return found, nil
+}
 
 // Stale tells whether lookups fail because of the set's age.
 func (d *Directory) Stale() bool { return d.stale(d.current.Load()) }
@@ -127,7 +217,27 @@ func newSnapshot(keys []Key, at time.Time) *snapshot {
 		s.keys = append(s.keys, key)
 		s.next = append(s.next, next)
 	}
+	s.tellForce()
 	return s
+}
+
+// tellForce fills in what InForce stands on.
+func (s *snapshot) tellForce() {
+	forever := false
+	for i := range s.keys {
+		key := &s.keys[i]
+		if !key.RevokedAt.IsZero() {
+			continue
+		}
+		s.unrevoked++
+		forever = forever || key.ExpiresAt.IsZero()
+		if key.ExpiresAt.After(s.lastEnd) {
+			s.lastEnd = key.ExpiresAt
+		}
+	}
+	if forever {
+		s.lastEnd = time.Time{}
+	}
 }
 
 // find returns the index of the key with this digest, -1 if there is none.

@@ -12,5 +12,7 @@
 //
 // The Directory is filled by a Source: a file (package auth/file) or PostgreSQL
 // (package auth/postgres). A source that loses its upstream leaves the directory
-// as it is; a Cache carries the keys over a restart.
+// as it is, and one that loses most of its keys at once is doubted (Doubt). A
+// Keeper carries the keys over a restart, by way of a Cache. A Denial withdraws a
+// key on one node, whatever the source says.
 package auth

@@ -25,9 +25,18 @@ type SourceStats struct {
 
 // Cache carries the keys over a restart. Node state implements it.
 type Cache interface {
-	// LoadKeys returns the keys saved last and the time given with them; none
-	// and a zero time if there are none.
-	LoadKeys() ([]Key, time.Time, error)
+	// LoadKeys returns what was saved last; a zero time if that is nothing.
+	LoadKeys() (Saved, error)
 	// SaveKeys is durable when it returns.
-	SaveKeys(keys []Key, at time.Time) error
+	SaveKeys(Saved) error
+}
+
+// Saved is a set of keys as a Cache keeps it.
+type Saved struct {
+	Keys   []Key
+	At     time.Time // when the set was true
+	Source string    // whose it was
+	Doubt  *Doubt    // that was under way; nil: none
+
+	Unreadable error // which parts could not be read, the rest is in Keys; nil: all could
 }

@@ -13,6 +13,7 @@ var (
 	ErrKeyNotFound  = errors.New("no such key")
 	ErrKeyAmbiguous = errors.New("more than one key begins like this: give more digits of its SHA-256")
 	ErrKeyExists    = errors.New("this key is there already")
+	ErrKeysLeftOut  = errors.New("some entries are no valid keys")
 	ErrKeyInactive  = errors.New("the key is revoked or expired: create a new one instead")
 )
 

@@ -11,8 +11,15 @@ import (
 
 const wantedForm = "a key file is a list of {project, key_sha256, …}"
 
-// decode reads the entries of a file in either form.
-func decode(text []byte) ([]entry, error) {
+// found is an entry as it was found in a file.
+type found struct {
+	entry
+	err error // why it cannot be read, with its line; nil: it can
+}
+
+// decode finds the entries of a file in either form. An entry that cannot be read
+// leaves the others; the error is about the file as a whole.
+func decode(text []byte) ([]found, error) {
 	if isJSON(text) {
 		return decodeJSON(text)
 	}

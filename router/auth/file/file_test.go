@@ -86,7 +86,7 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 		good + "  unknown: {}\n":                "unknown field",
 		`{"project":"shop"}`:                    "line 1: this is no list",
 		`[1]`:                                   "line 1: this entry has no fields",
-		"[{},\n[]]":                             "line 2: this entry has no fields",
+		"[\n[]]":                                "line 2: this entry has no fields",
 		"[{\"Project\":\"shop\"}]":              `line 1: unknown field "Project"; want one of project, `,
 		"[\n{\"burst\":1,\n\"burst\":2}]":       "line 3: burst is there twice",
 		`[{"burst":1.5}]`:                       `burst is "1.5", must be a whole number`,

@@ -24,30 +24,69 @@ type entry struct {
 	RevokedAt         string   `json:"revoked_at,omitempty"`
 }
 
-// Parse reads the text of a key file. The error names the line or the entry, and
-// what to write instead. An empty text has no keys.
+// Parse reads the text of a key file, all of it or nothing. The error names the
+// line or the entry, and what to write instead. An empty text has no keys.
 func Parse(text []byte) ([]auth.Key, error) {
-	if len(text) > MaxFileBytes {
-		return nil, fmt.Errorf("%d bytes are more than the %d that a key file may have", len(text), MaxFileBytes)
-	}
-	entries, err := decode(text)
+	list, err := read(text)
 	if err != nil {
 		return nil, err
 	}
-	keys := make([]auth.Key, 0, len(entries))
+	if len(list.bad) > 0 {
+		return nil, list.bad[0]
+	}
+	return list.keys, nil
+}
+
+// listing is what a key file says.
+type listing struct {
+	keys   []auth.Key
+	places []int   // of each key: its entry's, from 0
+	bad    []error // why entries are no valid keys, in their order
+}
+
+// refused tells of the entries that are left out, nil if none is.
+func (l listing) refused() error {
+	if len(l.bad) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %d entries are not used, the others are; correct the first: %w", len(l.bad), len(l.bad)+len(l.keys), l.bad[0])
+}
+
+// read is Parse that leaves out entries which are no valid keys: one of them must
+// not keep others from being revoked.
+func read(text []byte) (list listing, err error) {
+	if len(text) > MaxFileBytes {
+		return list, fmt.Errorf("%d bytes are more than the %d that a key file may have", len(text), MaxFileBytes)
+	}
+	entries, err := decode(text)
+	if err != nil {
+		return list, err
+	}
+	list.keys = make([]auth.Key, 0, len(entries))
 	seen := make(map[auth.Digest]int, len(entries))
 	for i, e := range entries {
 		key, err := e.key()
-		if err != nil {
-			return nil, fmt.Errorf("entry %d (project %q): %w", i+1, e.Project, err)
+		if err != nil && e.err == nil {
+			err = fmt.Errorf("entry %d (project %q): %w", i+1, e.Project, err)
 		}
-		if first, twice := seen[key.Digest]; twice {
-			return nil, fmt.Errorf("entry %d has the key_sha256 of entry %d", i+1, first+1)
+		if first, twice := seen[key.Digest]; twice && err == nil {
+			err = fmt.Errorf("entry %d has the key_sha256 of entry %d", i+1, first+1)
+		}
+		if err != nil {
+			list.bad = append(list.bad, err)
+			continue
 		}
 		seen[key.Digest] = i
-		keys = append(keys, key)
+		list.keys, list.places = append(list.keys, key), append(list.places, i)
 	}
-	return keys, nil
+	return list, nil
+}
+
+func (f found) key() (auth.Key, error) {
+	if f.err != nil {
+		return auth.Key{}, f.err
+	}
+	return f.entry.key()
 }
 
 func (e entry) key() (auth.Key, error) {

@@ -12,7 +12,7 @@ func isJSON(text []byte) bool { return json.Valid(text) }
 
 // decodeJSON reads the entries of a text that is valid JSON. It goes field by
 // field, since decoding into a struct takes names in any case, and twice.
-func decodeJSON(text []byte) ([]entry, error) {
+func decodeJSON(text []byte) ([]found, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
 	start, err := decoder.Token()
@@ -22,13 +22,21 @@ func decodeJSON(text []byte) ([]entry, error) {
 	if start != json.Delim('[') {
 		return nil, fmt.Errorf("line %d: this is no list; %s", lineAt(text, decoder), wantedForm)
 	}
-	var entries []entry
+	var entries []found
 	for decoder.More() {
-		e, err := decodeJSONEntry(decoder)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", lineAt(text, decoder), err)
+		var raw json.RawMessage
+		if err := decoder.Decode(&raw); err != nil {
+			return nil, err
 		}
-		entries = append(entries, e)
+		begin := int(decoder.InputOffset()) - len(raw)
+		one := json.NewDecoder(bytes.NewReader(raw))
+		one.UseNumber()
+		e, err := decodeJSONEntry(one)
+		if err != nil {
+			line := 1 + bytes.Count(text[:begin+int(one.InputOffset())], []byte("\n"))
+			err = fmt.Errorf("line %d: %w", line, err)
+		}
+		entries = append(entries, found{e, err})
 	}
 	return entries, nil
 }

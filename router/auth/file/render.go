@@ -16,12 +16,15 @@ import (
 	"forebay/router/auth"
 )
 
-// render writes the change from before to after into the file's text. What it
-// returns is certain to read as after.
-func render(text []byte, before, after []auth.Key) ([]byte, error) {
+// render writes the change from what the file's text has to after into it. What it
+// returns is certain to read as after. Entries that are no valid keys stay.
+func render(text []byte, before listing, after []auth.Key) ([]byte, error) {
 	var edited []byte
 	var err error
 	if isJSON(text) {
+		if len(before.bad) > 0 {
+			return nil, before.bad[0] // it is written anew, which would drop the entry
+		}
 		edited, err = renderJSON(after)
 	} else {
 		edited, err = renderYAML(text, before, after)
@@ -32,7 +35,7 @@ func render(text []byte, before, after []auth.Key) ([]byte, error) {
 	if len(edited) > MaxFileBytes || !isJSON(edited) && len(edited) > maxYAMLBytes {
 		return nil, errors.New("it would be larger than is read: keep so many keys in PostgreSQL")
 	}
-	if got, err := Parse(edited); err != nil || !slices.EqualFunc(got, after, sameKey) {
+	if got, err := read(edited); err != nil || len(got.bad) != len(before.bad) || !slices.EqualFunc(got.keys, after, sameKey) {
 		return nil, errors.New("it is laid out in a way that cannot be edited: write it as a list with a line for each field, or edit it by hand")
 	}
 	return edited, nil
@@ -52,12 +55,12 @@ func renderJSON(keys []auth.Key) ([]byte, error) {
 }
 
 // renderYAML edits the syntax tree, so that comments stay.
-func renderYAML(text []byte, before, after []auth.Key) ([]byte, error) {
-	added, err := marshalYAML(after[len(before):])
+func renderYAML(text []byte, before listing, after []auth.Key) ([]byte, error) {
+	added, err := marshalYAML(after[len(before.keys):])
 	if err != nil {
 		return nil, err
 	}
-	if len(before) == 0 {
+	if len(before.keys)+len(before.bad) == 0 {
 		if len(text) > 0 && !bytes.HasSuffix(text, []byte("\n")) {
 			added = append([]byte("\n"), added...)
 		}
@@ -67,11 +70,11 @@ func renderYAML(text []byte, before, after []auth.Key) ([]byte, error) {
 	if err != nil {
 		return nil, describe(err)
 	}
-	for i := range before {
-		old, changed := entryOf(before[i]), entryOf(after[i])
+	for i, place := range before.places {
+		old, changed := entryOf(before.keys[i]), entryOf(after[i])
 		err := errors.Join(
-			setField(tree, i, "expires_at", old.ExpiresAt, changed.ExpiresAt),
-			setField(tree, i, "revoked_at", old.RevokedAt, changed.RevokedAt))
+			setField(tree, place, "expires_at", old.ExpiresAt, changed.ExpiresAt),
+			setField(tree, place, "revoked_at", old.RevokedAt, changed.RevokedAt))
 		if err != nil {
 			return nil, err
 		}

@@ -20,6 +20,7 @@ package file
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -46,6 +47,8 @@ type Source struct {
 	logger *slog.Logger
 	follow follower // used by Load and Run, one after the other
 
+	refused error // entries that are no valid keys
+
 	mu    sync.Mutex
 	stats auth.SourceStats
 }
@@ -59,16 +62,23 @@ type follower struct {
 	loaded  bool              // the directory was filled
 }
 
+// SourceName is what a Cache calls the keys of the file at path.
+func SourceName(path string) string { return "file " + path }
+
 // NewSource follows the file at path. It reads nothing yet.
 func NewSource(path string, logger *slog.Logger) *Source {
 	return &Source{path: path, logger: logger, stats: auth.SourceStats{Source: "file", Since: time.Now()}}
 }
 
 // Load fills the directory once, so that a node refuses to start on a file that
-// it cannot use. Run, called after it, goes on from there.
+// it cannot use, unless the directory has keys from before. Run, called after it,
+// goes on from there.
 func (s *Source) Load(dir *auth.Directory) error {
 	err := s.refresh(dir)
 	s.report(err)
+	if dir.Filled() {
+		return nil
+	}
 	return err
 }
 
@@ -120,34 +130,42 @@ func (s *Source) refresh(dir *auth.Directory) error {
 		dir.Confirm()
 		return nil
 	}
-	keys, err := Parse(text)
+	list, err := read(text)
+	if err == nil && len(list.keys) == 0 {
+		err = list.refused()
+	}
+	if err == nil {
+		err = dir.Offer(list.keys)
+	}
 	if err != nil {
 		return fmt.Errorf("key file %s: %w", s.path, err)
 	}
-	if err := dir.Replace(keys); err != nil {
-		return fmt.Errorf("key file %s: %w", s.path, err)
+	s.refused = nil
+	if refused := list.refused(); refused != nil {
+		s.refused = fmt.Errorf("key file %s: %w", s.path, refused)
 	}
 	f.read, f.content, f.loaded = info, content, true
 	s.mu.Lock()
 	s.stats.Reloads++
 	s.mu.Unlock()
-	s.logger.Info("keys loaded", "source", "file", "keys", dir.Len())
+	s.logger.Info("keys loaded", "source", "file", "keys", len(list.keys))
 	return nil
 }
 
-// report keeps the outcome of a refresh and logs it when it is another one.
-func (s *Source) report(err error) {
+// report keeps the outcome of a refresh and logs it when it is another one. Lost is
+// why the file cannot be used, nil if it can.
+func (s *Source) report(lost error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	text := ""
-	if err != nil {
+	if err := cmp.Or(lost, s.refused); err != nil {
 		text = err.Error()
 	}
-	if connected := err == nil; connected != s.stats.Connected {
+	if connected := lost == nil; connected != s.stats.Connected {
 		s.stats.Connected, s.stats.Since = connected, time.Now()
 	}
 	if text != "" && text != s.stats.LastError {
-		s.logger.Error("the key file cannot be used, the keys stay as they were; correct the file", "err", err)
+		s.logger.Error("the key file is wrong; what cannot be read of it stays as it was, or is left out", "err", text)
 	}
 	s.stats.LastError = text
 }

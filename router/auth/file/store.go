@@ -28,10 +28,14 @@ func NewStore(path string) *Store { return &Store{path: path} }
 // Close does nothing: it lets a Store stand where package postgres's can.
 func (s *Store) Close(context.Context) error { return nil }
 
-// List returns the keys in the order of the file.
+// List returns the keys in the order of the file. With an error that wraps
+// auth.ErrKeysLeftOut the keys are those that can be read.
 func (s *Store) List(context.Context) ([]auth.Key, error) {
-	_, keys, err := s.read()
-	return keys, err
+	_, list, err := s.read()
+	if refused := list.refused(); err == nil && refused != nil {
+		err = fmt.Errorf("key file %s: %w: %w", s.path, auth.ErrKeysLeftOut, refused)
+	}
+	return list.keys, err
 }
 
 // Create adds a key. ErrKeyExists if its digest is there already.
@@ -134,20 +138,20 @@ func find(keys []auth.Key, reference string) (int, error) {
 	return i, nil
 }
 
-// read returns the file's text and keys; none if there is no file.
-func (s *Store) read() ([]byte, []auth.Key, error) {
+// read returns the file's text and what it says; nothing if there is no file.
+func (s *Store) read() ([]byte, listing, error) {
 	text, err := readFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
+		return nil, listing{}, nil
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("key file: %w", err)
+		return nil, listing{}, fmt.Errorf("key file: %w", err)
 	}
-	keys, err := Parse(text)
+	list, err := read(text)
 	if err != nil {
-		return nil, nil, fmt.Errorf("key file %s: %w", s.path, err)
+		return nil, listing{}, fmt.Errorf("key file %s: %w", s.path, err)
 	}
-	return text, keys, nil
+	return text, list, nil
 }
 
 // change reads the file, lets edit change its keys in place or append to them,
@@ -165,7 +169,7 @@ func (s *Store) change(edit func([]auth.Key) ([]auth.Key, error)) error {
 	if err != nil {
 		return err
 	}
-	after, err := edit(slices.Clone(before))
+	after, err := edit(slices.Clone(before.keys))
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ const maxNesting = 3
 // decodeYAML reads the entries from the syntax tree. The library's own way into a
 // struct rounds numbers that do not fit, makes a wrong time none, and panics on
 // some malformed texts.
-func decodeYAML(text []byte) ([]entry, error) {
+func decodeYAML(text []byte) ([]found, error) {
 	if len(text) > maxYAMLBytes {
 		return nil, fmt.Errorf("%d bytes of YAML are more than the %d that are read; write so many keys as JSON", len(text), maxYAMLBytes)
 	}
@@ -37,11 +37,9 @@ func decodeYAML(text []byte) ([]entry, error) {
 	if err != nil || list == nil {
 		return nil, err
 	}
-	entries := make([]entry, len(list.Values))
+	entries := make([]found, len(list.Values))
 	for i, node := range list.Values {
-		if entries[i], err = decodeYAMLEntry(node); err != nil {
-			return nil, err
-		}
+		entries[i].entry, entries[i].err = decodeYAMLEntry(node)
 	}
 	return entries, nil
 }

@@ -151,7 +151,7 @@ func TestAccountThatOnlyReadsIsEnoughForANode(t *testing.T) {
 	exec(t, server.DSN(), "GRANT SELECT ON forebay_api_keys TO reader")
 	dir := auth.NewDirectory(0)
 	dsn := strings.Replace(server.DSN(), "forebay:"+server.Password(), "reader:reading", 1)
-	follow(t, postgres.Options{DSN: dsn}, dir)
+	follow(t, postgres.Options{DSN: fixed(dsn)}, dir)
 	eventually(t, "the key is known", func() bool { return state(dir, key) == auth.Active })
 }
 
@@ -164,7 +164,7 @@ func TestPasswordIsNeverShown(t *testing.T) {
 		"host=127.0.0.1 port=1 user=forebay connect_timeout=1 password='" + secret + "'",
 	} {
 		var log bytes.Buffer
-		source, err := postgres.NewSource(postgres.Options{DSN: dsn, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		source, err := postgres.NewSource(postgres.Options{DSN: fixed(dsn), Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		shown := ""
 		if err != nil {
 			if !errors.Is(err, postgres.ErrBadDSN) {

@@ -2,11 +2,13 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/big"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"forebay/router/auth"
 )
@@ -14,37 +16,71 @@ import (
 const columns = "key_sha256, project, requests_per_second, burst, strict, origins, expires_at, revoked_at"
 
 // keyRow reads rows of columns. It is reused from row to row: a hundred thousand
-// of them should not each take a dozen allocations.
+// of them should not each take a dozen allocations. Its columns take whatever a
+// table without the constraints of ours may hold, so that one row cannot end a read.
 type keyRow struct {
-	key                  auth.Key
 	digest               []byte
-	expiresAt, revokedAt *time.Time
+	project              pgtype.Text
+	rate                 pgtype.Float8
+	burst                pgtype.Int8
+	strict               pgtype.Bool
+	origins              []pgtype.Text
+	expiresAt, revokedAt pgtype.Timestamptz
 	into                 []any
 }
 
 // newKeyRow reads what follows columns into more.
 func newKeyRow(more ...any) *keyRow {
 	r := &keyRow{}
-	r.into = append([]any{&r.digest, &r.key.Project, &r.key.RequestsPerSecond, &r.key.Burst, &r.key.Strict, &r.key.Origins,
-		&r.expiresAt, &r.revokedAt}, more...)
+	r.into = append([]any{&r.digest, &r.project, &r.rate, &r.burst, &r.strict, &r.origins, &r.expiresAt, &r.revokedAt}, more...)
 	return r
 }
 
-// scan does not judge what the row says.
+// read takes a row in. An error ends the whole read: the table has another shape.
+func (r *keyRow) read(row pgx.CollectableRow) error {
+	*r = keyRow{into: r.into}
+	err := row.Scan(r.into...)
+	var column pgx.ScanArgError
+	if errors.As(err, &column) {
+		return fmt.Errorf("the table has another shape: column %s: %w", column.FieldName, column.Err)
+	}
+	return err
+}
+
+// scan reads a row, and does not judge what it says.
 func (r *keyRow) scan(row pgx.CollectableRow) (auth.Key, error) {
-	r.key = auth.Key{}
-	if err := row.Scan(r.into...); err != nil {
+	if err := r.read(row); err != nil {
 		return auth.Key{}, err
 	}
-	copy(r.key.Digest[:], r.digest)
-	r.key.ID = r.key.Digest.ID()
-	if r.expiresAt != nil {
-		r.key.ExpiresAt = *r.expiresAt
+	key, _ := r.key()
+	return key, nil
+}
+
+// key is what the row says; the error tells why it is no valid key.
+func (r *keyRow) key() (key auth.Key, err error) {
+	copy(key.Digest[:], r.digest)
+	key.ID = key.Digest.ID()
+	key.Project, key.RequestsPerSecond, key.Burst, key.Strict = r.project.String, r.rate.Float64, int(r.burst.Int64), r.strict.Bool
+	for _, origin := range r.origins {
+		if !origin.Valid {
+			err = errors.New("origins has a NULL")
+		}
+		key.Origins = append(key.Origins, origin.String)
 	}
-	if r.revokedAt != nil {
-		r.key.RevokedAt = *r.revokedAt
+	var wrong [2]error
+	key.ExpiresAt, wrong[0] = timeOf("expires_at", r.expiresAt)
+	key.RevokedAt, wrong[1] = timeOf("revoked_at", r.revokedAt)
+	if len(r.digest) != len(key.Digest) {
+		err = fmt.Errorf("key_sha256 has %d bytes, not %d", len(r.digest), len(key.Digest))
 	}
-	return r.key, nil
+	return key, errors.Join(err, wrong[0], wrong[1], key.Validate())
+}
+
+func timeOf(column string, t pgtype.Timestamptz) (time.Time, error) {
+	if t.InfinityModifier != pgtype.Finite {
+		return time.Time{}, fmt.Errorf("%s is %s: leave it NULL, or write a time", column, t.InfinityModifier)
+	}
+	return t.Time, nil
 }
 
 // row is the key as arguments in the order of columns.
@@ -102,22 +138,27 @@ func load(ctx context.Context, conn *pgx.Conn, expected int) (keySet, error) {
 	var hash int64
 	var sum, term big.Int
 	count, refused := 0, 0
+	var first error
 	row := newKeyRow(&hash)
 	for rows.Next() {
-		key, err := row.scan(rows)
-		if err != nil {
+		if err := row.read(rows); err != nil {
 			return keySet{}, err
 		}
 		if count++; count > auth.MaxKeys {
 			return keySet{}, fmt.Errorf("forebay_api_keys has more than the %d keys that a node takes", auth.MaxKeys)
 		}
 		sum.Add(&sum, term.SetInt64(hash))
-		if err := key.Validate(); err != nil {
-			refused++
-			set.refused = fmt.Errorf("%d rows of forebay_api_keys are not used; one is key %s: %w", refused, key.ID, err)
+		key, err := row.key()
+		if err != nil {
+			if refused++; refused == 1 {
+				first = fmt.Errorf("key %s (project %q): %w", key.ID, key.Project, err)
+			}
 			continue
 		}
 		set.keys = append(set.keys, key)
+	}
+	if refused > 0 {
+		set.refused = fmt.Errorf("%d of %d rows of forebay_api_keys are not used, the others are; the first: %w", refused, count, first)
 	}
 	set.content = joinFingerprint(count, sum.String())
 	return set, rows.Err()

@@ -3,9 +3,10 @@
 // A Source is for the node: it reads the whole table into the directory, hears of
 // changes by LISTEN, and looks itself every half minute besides, since LISTEN
 // hears nothing behind a transaction pooler or on a replica. No request ever waits
-// for PostgreSQL. While it is away the node goes on with the keys it has, also
-// over a restart, by way of a Cache; the directory says how old they are and stops
-// believing them in the end.
+// for PostgreSQL. While it is away the node goes on with the keys it has; the
+// directory says how old they are and stops believing them in the end. No
+// connection lasts: the connection string, the files that it names and the names of
+// hosts are looked at again.
 //
 // A Store is for the operator's commands. It also creates and upgrades the table:
 // a node only reads, so its account needs no more than SELECT on it.
@@ -17,7 +18,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"time"
 
@@ -38,29 +38,33 @@ const (
 	// minPause is left between two looks at the table however many notifications
 	// come; it is longer if a look takes longer, so that at most half the time goes into it.
 	minPause = 10 * time.Millisecond
-	// saveInterval is how far the cached copy's age may be behind the truth.
-	saveInterval = 10 * time.Minute
+	// defaultMaxAge is how long a connection is kept at most: a name that points to
+	// another server by now is followed then.
+	defaultMaxAge = 5 * time.Minute
 )
 
 // Options set a Source up.
 type Options struct {
-	DSN           string        // postgres://… or key=value; never logged
-	Cache         auth.Cache    // carries the keys over a restart; nil: nothing does
+	// DSN reads the connection string, postgres://… or key=value; never logged. It is
+	// asked before each connection and at each look, and so are the files that the
+	// string names.
+	DSN           func() (string, error)
 	SweepInterval time.Duration // 0: DefaultSweepInterval
+	MaxAge        time.Duration // of a connection; 0: 5 minutes
 	Logger        *slog.Logger
 }
 
 // Source reads the keys from PostgreSQL and follows their changes.
 type Source struct {
-	config   *pgx.ConnConfig
-	cache    auth.Cache
-	sweep    time.Duration
-	logger   *slog.Logger
-	restored bool      // the cache was read
-	content  string    // fingerprint of the table as it is in the directory
-	saved    time.Time // when what is in the cache was true
-	refused  error     // rows that are no valid keys
-	unsaved  error     // why the cache is not as it should be
+	dsn     func() (string, error)
+	sweep   time.Duration
+	maxAge  time.Duration
+	logger  *slog.Logger
+	content string // fingerprint of the table as it was offered to the directory
+	deaf    bool   // the server sends no notifications, which was said
+	refused error  // rows that are no valid keys
+	behind  error  // the server is a standby that hears nothing
+	stuck   error  // why the connection could not be replaced
 
 	mu    sync.Mutex
 	stats auth.SourceStats
@@ -68,54 +72,27 @@ type Source struct {
 
 // NewSource checks the connection string. It connects to nothing yet.
 func NewSource(opts Options) (*Source, error) {
-	config, err := parseDSN(opts.DSN)
-	if err != nil {
+	if _, err := readConfig(opts.DSN); err != nil {
 		return nil, err
 	}
 	if opts.SweepInterval <= 0 {
 		opts.SweepInterval = DefaultSweepInterval
 	}
+	if opts.MaxAge <= 0 {
+		opts.MaxAge = defaultMaxAge
+	}
 	return &Source{
-		config: config, cache: opts.Cache, sweep: opts.SweepInterval, logger: opts.Logger,
+		dsn: opts.DSN, sweep: opts.SweepInterval, maxAge: opts.MaxAge, logger: opts.Logger,
 		stats: auth.SourceStats{Source: "postgres", Since: time.Now()},
 	}, nil
 }
 
-// Load fills the directory from the cache, so that a node can start without
-// PostgreSQL. Run, called after it, goes on from there. An error means that the
-// cache cannot be read; without a cache, or with an empty one, nothing happens.
-func (s *Source) Load(dir *auth.Directory) error {
-	s.restored = true
-	if s.cache == nil {
-		return nil
-	}
-	keys, at, err := s.cache.LoadKeys()
-	if err != nil {
-		return fmt.Errorf("read the cached keys: %w", err)
-	}
-	if at.IsZero() {
-		return nil
-	}
-	s.saved = at
-	if err := dir.ReplaceAt(keys, at); err != nil {
-		return fmt.Errorf("cached keys: %w", err)
-	}
-	s.logger.Info("keys loaded", "source", "cache", "keys", dir.Len(), "age", dir.Age().Round(time.Second))
-	return nil
-}
-
 // Run keeps the directory current until ctx ends, then returns nil.
 func (s *Source) Run(ctx context.Context, dir *auth.Directory) error {
-	if !s.restored {
-		if err := s.Load(dir); err != nil {
-			s.logger.Error("starting without cached keys", "err", err)
-		}
-	}
 	backoff := minBackoff
 	for {
 		worked, err := s.follow(ctx, dir)
 		if ctx.Err() != nil {
-			s.save(dir)
 			return nil
 		}
 		s.report(err)
@@ -137,36 +114,80 @@ func (s *Source) Stats() auth.SourceStats {
 	return s.stats
 }
 
-// follow lives as long as one connection. Worked tells whether it could read.
+// link is a connection with what it was made from.
+type link struct {
+	conn    *pgx.Conn
+	config  *pgx.ConnConfig
+	ends    time.Time // when it is replaced
+	role    role
+	changed bool // a notification has come since the last look
+}
+
+// open connects as the connection string says now.
+func (s *Source) open(ctx context.Context) (*link, error) {
+	config, err := readConfig(s.dsn)
+	if err != nil {
+		return nil, err
+	}
+	l := &link{config: config}
+	own := config.Copy()
+	own.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) { l.changed = true }
+	if l.conn, err = connect(ctx, own); err != nil {
+		return nil, err
+	}
+	// Up to a fifth less, so that nodes do not connect in step.
+	l.ends = time.Now().Add(s.maxAge - rand.N(s.maxAge/5+1))
+	err = s.listen(ctx, l.conn)
+	if err != nil {
+		err = fmt.Errorf("listen for changed keys: %w", err)
+	} else if l.role, err = readRole(ctx, l.conn); err != nil {
+		err = fmt.Errorf("ask whether the server is a standby: %w", err)
+	}
+	if err != nil {
+		disconnect(l.conn)
+		return nil, err
+	}
+	return l, nil
+}
+
+// follow lives until a connection is lost. One that has become old, or that the
+// connection string would no longer make, is replaced by another; if that cannot
+// be made, it goes on. Worked tells whether it could read.
 func (s *Source) follow(ctx context.Context, dir *auth.Directory) (worked bool, err error) {
-	changed := false
-	config := s.config.Copy()
-	config.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) { changed = true }
-	conn, err := connect(ctx, config)
+	s.stuck = nil
+	l, err := s.open(ctx)
 	if err != nil {
 		return false, err
 	}
-	defer disconnect(conn)
-	if err := s.listen(ctx, conn); err != nil {
-		return false, fmt.Errorf("listen for changed keys: %w", err)
-	}
+	defer func() { disconnect(l.conn) }()
 	for {
 		begin := time.Now()
-		told := changed
-		changed = false // before looking: what comes meanwhile asks for another look
-		if err := s.refresh(ctx, conn, dir, told); err != nil {
+		told := l.changed
+		l.changed = false // before looking: what comes meanwhile asks for another look
+		if err := s.refresh(ctx, l, dir, told); err != nil {
 			return worked, err
 		}
 		worked = true
 		if !pause(ctx, max(minPause, time.Since(begin))) {
 			return worked, ctx.Err()
 		}
-		if changed {
+		if !l.changed {
+			if err := s.awaitChange(ctx, l); err != nil {
+				return worked, fmt.Errorf("wait for changed keys: %w", err)
+			}
+		}
+		if config, err := readConfig(s.dsn); err == nil && sameConfig(config, l.config) && time.Now().Before(l.ends) {
+			s.stuck = nil
 			continue
 		}
-		if err := s.awaitChange(ctx, conn); err != nil {
-			return worked, fmt.Errorf("wait for changed keys: %w", err)
+		next, err := s.open(ctx)
+		if err != nil {
+			l.ends = time.Now().Add(s.sweep)
+			s.stuck = fmt.Errorf("the connection is to be replaced and no new one can be made, so the old one serves: %w", err)
+			continue
 		}
+		disconnect(l.conn)
+		s.stuck, l = nil, next
 	}
 }
 
@@ -178,31 +199,44 @@ func (s *Source) listen(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.Exec(ctx, "LISTEN forebay_api_keys")
 	var refusal *pgconn.PgError
 	if errors.As(err, &refusal) && !conn.IsClosed() {
-		s.logger.Warn("PostgreSQL sends no notifications, changed keys are seen by the sweep alone", "every", s.sweep, "err", err)
+		if s.deaf {
+			return nil
+		}
+		s.deaf = true
+		s.logger.Warn("PostgreSQL sends no notifications, changed keys are seen by the sweep alone", "every", s.sweep.String(), "err", err)
 		return nil
 	}
+	s.deaf = s.deaf && err != nil
 	return err
 }
 
-// awaitChange returns on a notification or when it is time for a sweep.
-func (s *Source) awaitChange(ctx context.Context, conn *pgx.Conn) error {
+// awaitChange returns on a notification, when it is time for a sweep, or when the
+// connection is to be replaced.
+func (s *Source) awaitChange(ctx context.Context, l *link) error {
 	// Up to a tenth earlier, so that nodes started together do not sweep together.
-	waiting, cancel := context.WithTimeout(ctx, s.sweep-rand.N(s.sweep/10+1))
+	sweep := s.sweep - rand.N(s.sweep/10+1)
+	waiting, cancel := context.WithTimeout(ctx, max(minPause, min(sweep, time.Until(l.ends))))
 	defer cancel()
-	err := conn.PgConn().WaitForNotification(waiting)
-	if err != nil && waiting.Err() != nil && ctx.Err() == nil && !conn.IsClosed() {
+	err := l.conn.PgConn().WaitForNotification(waiting)
+	if err != nil && waiting.Err() != nil && ctx.Err() == nil && !l.conn.IsClosed() {
 		return nil // time for a sweep; running out of time leaves the connection usable
 	}
 	return err
 }
 
 // refresh brings the directory up to the table. Told of a change it reads the
-// table at once; otherwise it asks first whether there was one.
-func (s *Source) refresh(ctx context.Context, conn *pgx.Conn, dir *auth.Directory, told bool) error {
+// table at once; otherwise it asks first whether there was one, and whether the
+// server is still what it was.
+func (s *Source) refresh(ctx context.Context, l *link, dir *auth.Directory, told bool) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
+	if !told {
+		if err := s.checkRole(ctx, l); err != nil {
+			return err
+		}
+	}
 	if !told && s.content != "" {
-		content, err := fingerprint(ctx, conn)
+		content, err := fingerprint(ctx, l.conn)
 		if err != nil {
 			return fmt.Errorf("look for changed keys: %w", hint(err))
 		}
@@ -211,57 +245,40 @@ func (s *Source) refresh(ctx context.Context, conn *pgx.Conn, dir *auth.Director
 			return nil
 		}
 	}
-	set, err := load(ctx, conn, dir.Len()+1)
+	set, err := load(ctx, l.conn, dir.Len()+1)
 	if err != nil {
 		return fmt.Errorf("read the keys: %w", hint(err))
 	}
+	s.refused = set.refused
 	if set.content == s.content {
 		s.confirm(dir)
 		return nil
 	}
-	if err := dir.Replace(set.keys); err != nil {
+	if err := dir.Offer(set.keys); err != nil {
 		return err
 	}
-	s.content, s.refused = set.content, set.refused
+	s.content = set.content
 	s.mu.Lock()
 	s.stats.Reloads++
 	s.mu.Unlock()
-	s.logger.Info("keys loaded", "source", "postgres", "keys", dir.Len())
-	s.save(dir)
+	s.logger.Info("keys loaded", "source", "postgres", "keys", len(set.keys))
 	s.report(nil)
 	return nil
 }
 
-// confirm notes that the directory is as the table.
+// confirm notes that the table is as it was offered to the directory.
 func (s *Source) confirm(dir *auth.Directory) {
 	dir.Confirm()
-	if time.Since(s.saved) > saveInterval {
-		s.save(dir)
-	}
 	s.report(nil)
-}
-
-// save puts the directory's keys into the cache, with the time at which they were true.
-func (s *Source) save(dir *auth.Directory) {
-	keys, at := dir.Keys()
-	if s.cache == nil || at.IsZero() || at.Equal(s.saved) {
-		return
-	}
-	s.unsaved = nil
-	if err := s.cache.SaveKeys(keys, at); err != nil {
-		s.unsaved = fmt.Errorf("the keys are not kept for a restart: %w", err)
-		return
-	}
-	s.saved = at
 }
 
 // report keeps what is wrong, and logs it when it is something else. Lost is why
 // there is no connection, nil if there is one.
 func (s *Source) report(lost error) {
-	err := errors.Join(lost, s.refused, s.unsaved)
+	err := errors.Join(lost, s.refused, s.behind, s.stuck)
 	text := ""
 	if err != nil {
-		text = strings.Join(strings.Fields(err.Error()), " ") // pgx breaks its errors into lines
+		text = oneLine(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

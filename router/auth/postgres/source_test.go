@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,7 +24,7 @@ func TestChangesReachTheDirectory(t *testing.T) {
 	}
 	dir := auth.NewDirectory(0)
 	// Without a sweep, so that it is the notification that counts.
-	source := follow(t, postgres.Options{DSN: server.DSN(), SweepInterval: 24 * time.Hour}, dir)
+	source := follow(t, postgres.Options{DSN: fixed(server.DSN()), SweepInterval: 24 * time.Hour}, dir)
 	eventually(t, "the key is known", func() bool { return state(dir, key) == auth.Active })
 
 	exec(t, server.DSN(), "UPDATE forebay_api_keys SET requests_per_second = 7, burst = 9")
@@ -42,8 +43,8 @@ func TestChangesReachTheDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the key is revoked", func() bool { return state(dir, key) == auth.Revoked })
-	exec(t, server.DSN(), "TRUNCATE forebay_api_keys")
-	eventually(t, "no key is known", func() bool { return dir.Len() == 0 })
+	exec(t, server.DSN(), "DELETE FROM forebay_api_keys WHERE key_sha256 = $1", next[:])
+	eventually(t, "a deleted key is unknown", func() bool { return state(dir, auth.Key{Digest: next}) == auth.Unknown })
 	if s := source.Stats(); !s.Connected || s.LastError != "" || s.Reloads < 5 {
 		t.Errorf("stats %+v, want connected and at least five reloads", s)
 	}
@@ -59,7 +60,7 @@ func TestSweepFindsWhatNoNotificationTold(t *testing.T) {
 	pooler := startProxy(t, server.Addr())
 	pooler.mute = true
 	dir := auth.NewDirectory(0)
-	source := follow(t, postgres.Options{DSN: server.DSNAt(pooler.addr()), SweepInterval: 50 * time.Millisecond}, dir)
+	source := follow(t, postgres.Options{DSN: fixed(server.DSNAt(pooler.addr())), SweepInterval: 50 * time.Millisecond}, dir)
 	eventually(t, "the key is known", func() bool { return state(dir, key) == auth.Active })
 	if _, err := store.Revoke(t.Context(), key.ID); err != nil {
 		t.Fatal(err)
@@ -87,7 +88,7 @@ func TestKeysOutliveTheServer(t *testing.T) {
 	}
 	proxy := startProxy(t, server.Addr())
 	dir := auth.NewDirectory(time.Hour)
-	source := follow(t, postgres.Options{DSN: server.DSNAt(proxy.addr())}, dir)
+	source := follow(t, postgres.Options{DSN: fixed(server.DSNAt(proxy.addr()))}, dir)
 	eventually(t, "the keys are known", func() bool { return dir.Len() == 2 })
 	want := auth.Active
 	for _, end := range []func(){server.Kill, server.Stop} {
@@ -118,20 +119,24 @@ func TestNodeStartsFromTheCacheWhilePostgreSQLIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	cache := &memoryCache{}
-	source, dir := newSource(t, postgres.Options{DSN: server.DSN(), Cache: cache}), auth.NewDirectory(0)
+	source, dir := newSource(t, postgres.Options{DSN: fixed(server.DSN())}), auth.NewDirectory(0)
+	_, end := keep(t, dir, cache)
 	stop := run(t, source, dir)
 	eventually(t, "the key is known", func() bool { return state(dir, key) == auth.Active })
-	eventually(t, "the key is cached", func() bool { keys, _, _ := cache.LoadKeys(); return len(keys) == 1 })
+	eventually(t, "the key is cached", func() bool { return len(cache.kept().Keys) == 1 })
 	stop()
+	end()
 	_, confirmed := dir.Keys()
-	if _, at, _ := cache.LoadKeys(); !at.Equal(confirmed) {
+	if at := cache.kept().At; !at.Equal(confirmed) {
 		t.Errorf("cached as of %v, want the last confirmation, %v", at, confirmed)
 	}
 	server.Kill()
 
-	source, dir = newSource(t, postgres.Options{DSN: server.DSN(), Cache: cache}), auth.NewDirectory(0)
-	if err := source.Load(dir); err != nil || state(dir, key) != auth.Active {
-		t.Fatalf("after Load: %v, %v", err, state(dir, key))
+	source, dir = newSource(t, postgres.Options{DSN: fixed(server.DSN())}), auth.NewDirectory(0)
+	_, end = keep(t, dir, cache)
+	defer end()
+	if state(dir, key) != auth.Active || !dir.Filled() || dir.Answered() {
+		t.Fatalf("after Load: %v, filled %v, answered %v", state(dir, key), dir.Filled(), dir.Answered())
 	}
 	stop = run(t, source, dir)
 	defer stop()
@@ -142,7 +147,7 @@ func TestNodeStartsFromTheCacheWhilePostgreSQLIsGone(t *testing.T) {
 	server.Restart()
 	exec(t, server.DSN(), "UPDATE forebay_api_keys SET revoked_at = now()")
 	eventually(t, "the key is revoked", func() bool { return state(dir, key) == auth.Revoked })
-	eventually(t, "the revocation is cached", func() bool { keys, _, _ := cache.LoadKeys(); return !keys[0].RevokedAt.IsZero() })
+	eventually(t, "the revocation is cached", func() bool { return !cache.kept().Keys[0].RevokedAt.IsZero() })
 }
 
 func TestCachedKeysAreNotBelievedForEver(t *testing.T) {
@@ -152,9 +157,11 @@ func TestCachedKeysAreNotBelievedForEver(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Stop()
-	cache := &memoryCache{keys: []auth.Key{key}, at: time.Now().Add(-8 * 24 * time.Hour)}
+	cache := &memoryCache{saved: auth.Saved{Keys: []auth.Key{key}, At: time.Now().Add(-8 * 24 * time.Hour), Source: "postgres"}}
 	dir := auth.NewDirectory(7 * 24 * time.Hour)
-	source := follow(t, postgres.Options{DSN: server.DSN(), Cache: cache}, dir)
+	_, end := keep(t, dir, cache)
+	defer end()
+	source := follow(t, postgres.Options{DSN: fixed(server.DSN())}, dir)
 	eventually(t, "the source says that it is not connected", func() bool { return source.Stats().LastError != "" })
 	if state(dir, key) != auth.Unknown || !dir.Stale() || dir.Age() < 8*24*time.Hour {
 		t.Fatalf("key %v, stale %v, age %v; want it unknown for its age", state(dir, key), dir.Stale(), dir.Age())
@@ -171,20 +178,23 @@ func TestCacheThatFailsStopsNothing(t *testing.T) {
 	}
 	cache := &memoryCache{fault: errors.New("no space")}
 	dir := auth.NewDirectory(0)
-	source := follow(t, postgres.Options{DSN: server.DSN(), Cache: cache, SweepInterval: 50 * time.Millisecond}, dir)
-	eventually(t, "the fault is told", func() bool { return strings.Contains(source.Stats().LastError, "no space") })
+	keeper, end := keep(t, dir, cache)
+	defer end()
+	source := follow(t, postgres.Options{DSN: fixed(server.DSN())}, dir)
+	eventually(t, "the fault is told", func() bool { return keeper.Err() != nil && strings.Contains(keeper.Err().Error(), "no space") })
+	eventually(t, "the key is known", func() bool { return state(dir, key) == auth.Active })
 	if state(dir, key) != auth.Active || !source.Stats().Connected {
 		t.Errorf("key %v, stats %+v", state(dir, key), source.Stats())
 	}
 	cache.mend()
-	eventually(t, "the keys are cached after all", func() bool { keys, _, _ := cache.LoadKeys(); return len(keys) == 1 })
-	eventually(t, "no fault is told any more", func() bool { return source.Stats().LastError == "" })
+	eventually(t, "the keys are cached after all", func() bool { return len(cache.kept().Keys) == 1 })
+	eventually(t, "no fault is told any more", func() bool { return keeper.Err() == nil })
 }
 
 func TestBadRowAndMissingTableLeaveTheKeys(t *testing.T) {
 	server := postgrestest.Start(t)
 	dir := auth.NewDirectory(0)
-	source := follow(t, postgres.Options{DSN: server.DSN()}, dir)
+	source := follow(t, postgres.Options{DSN: fixed(server.DSN())}, dir)
 	eventually(t, "the missing table is told", func() bool { return strings.Contains(source.Stats().LastError, "forebay keys") })
 
 	good, bad := newKey("shop"), newKey("control\ncharacter")
@@ -220,7 +230,7 @@ func TestHundredThousandKeysLoad(t *testing.T) {
 	t.Logf("import: %v", time.Since(begin))
 	dir := auth.NewDirectory(0)
 	begin = time.Now()
-	follow(t, postgres.Options{DSN: server.DSN()}, dir)
+	follow(t, postgres.Options{DSN: fixed(server.DSN())}, dir)
 	eventually(t, "all keys are known", func() bool { return dir.Len() == len(keys) })
 	t.Logf("load: %v", time.Since(begin))
 	for _, key := range keys {
@@ -241,7 +251,7 @@ func BenchmarkRevocationReachesTheDirectory(b *testing.B) {
 	server := postgrestest.Start(b)
 	store := openStore(b, server.DSN())
 	dir := auth.NewDirectory(0)
-	follow(b, postgres.Options{DSN: server.DSN(), SweepInterval: 24 * time.Hour}, dir)
+	follow(b, postgres.Options{DSN: fixed(server.DSN()), SweepInterval: 24 * time.Hour}, dir)
 	for b.Loop() {
 		b.StopTimer()
 		key := newKey("shop")
@@ -267,29 +277,50 @@ func newSource(t testing.TB, opts postgres.Options) *postgres.Source {
 	return source
 }
 
+// fixed is a connection string that does not change.
+func fixed(dsn string) func() (string, error) {
+	return func() (string, error) { return dsn, nil }
+}
+
+// keep runs a keeper of the directory until end is called.
+func keep(t testing.TB, dir *auth.Directory, cache auth.Cache) (keeper *auth.Keeper, end func()) {
+	t.Helper()
+	keeper = auth.NewKeeper(auth.KeeperOptions{Directory: dir, Cache: cache, Source: "postgres", Logger: slog.New(slog.DiscardHandler)})
+	keeper.Load()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); keeper.Run(ctx) }()
+	return keeper, func() { cancel(); <-done }
+}
+
 // memoryCache is a cache that can fail.
 type memoryCache struct {
 	mu    sync.Mutex
-	keys  []auth.Key
-	at    time.Time
+	saved auth.Saved
 	fault error
 }
 
-func (c *memoryCache) LoadKeys() ([]auth.Key, time.Time, error) {
+func (c *memoryCache) LoadKeys() (auth.Saved, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return append([]auth.Key(nil), c.keys...), c.at, c.fault
+	saved := c.saved
+	saved.Keys = append([]auth.Key(nil), saved.Keys...)
+	return saved, c.fault
 }
 
-func (c *memoryCache) SaveKeys(keys []auth.Key, at time.Time) error {
+func (c *memoryCache) SaveKeys(saved auth.Saved) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.fault != nil {
 		return c.fault
 	}
-	c.keys, c.at = append([]auth.Key(nil), keys...), at
+	saved.Keys = append([]auth.Key(nil), saved.Keys...)
+	c.saved = saved
 	return nil
 }
+
+// kept is what was saved last.
+func (c *memoryCache) kept() auth.Saved { saved, _ := c.LoadKeys(); return saved }
 
 func (c *memoryCache) mend() {
 	c.mu.Lock()
