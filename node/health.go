@@ -8,15 +8,11 @@ import (
 	"time"
 
 	"forebay/node/admin"
-	"forebay/router/auth"
 	"forebay/shipper"
 )
 
 // checkEvery is how often the checks are made.
 const checkEvery = time.Second
-
-// staleKeys is the age from which cached keys are worth a word.
-const staleKeys = 5 * time.Minute
 
 // logPatience is how long standard error may take a line.
 const logPatience = 2 * time.Second
@@ -65,9 +61,9 @@ func (h *health) look(now time.Time) {
 	h.looking.Lock()
 	defer h.looking.Unlock()
 	wall, mono := now.Round(0).UTC(), time.Now()
-	cursors := h.node.cursorStatus()
+	cursors, keys := h.node.cursorStatus(), h.keyState(wall)
 	checks := []admin.Check{
-		h.accept(), h.drain(), h.durable(mono), h.disk(mono), h.ship(cursors), h.moves(cursors, mono), h.keys(), h.clock(wall, mono), h.ledger(cursors), h.log(mono),
+		h.accept(keys), h.drain(), h.durable(mono), h.disk(mono), h.ship(cursors), h.moves(cursors, mono), keys.check(), h.clock(wall, mono), h.ledger(cursors), h.log(mono),
 	}
 	if c, read := h.schema(); read {
 		checks = append(checks, c)
@@ -79,9 +75,15 @@ func (h *health) look(now time.Time) {
 	defer h.mu.Unlock()
 	for i := range checks {
 		checks[i].Since = wall
-		if before, known := named(h.checks, checks[i].Name); known && before.OK == checks[i].OK {
+		before, known := named(h.checks, checks[i].Name)
+		if known && before.OK == checks[i].OK {
 			checks[i].Since = before.Since
-		} else if known || !checks[i].OK {
+		}
+		switch {
+		case checks[i].Pending: // it is told once it is known
+		case known && !before.Pending && before.OK == checks[i].OK:
+		case (!known || before.Pending) && checks[i].OK:
+		default:
 			h.tell(checks[i])
 		}
 	}
@@ -126,10 +128,18 @@ func bad(name string, ready bool, remedy, format string, args ...any) admin.Chec
 	return admin.Check{Name: name, Ready: ready, Reason: fmt.Sprintf(format, args...), Remedy: remedy}
 }
 
+// pending is a check that cannot say yet: what it asks has not been tried. It is not
+// in order, and not logged.
+func pending(name string, ready bool, format string, args ...any) admin.Check {
+	c := bad(name, ready, "wait a moment", format, args...)
+	c.Pending = true
+	return c
+}
+
 func good(name string) admin.Check { return admin.Check{Name: name, OK: true, Ready: true} }
 
 // accept: is there room, and are there keys to let anyone in?
-func (h *health) accept() admin.Check {
+func (h *health) accept(keys keyState) admin.Check {
 	const name = "accept"
 	d := h.node.disk.state()
 	switch {
@@ -140,12 +150,8 @@ func (h *health) accept() admin.Check {
 		}
 		return bad(name, false, "free space, raise wal.disk_budget, or mend the destination of the cursor that lags",
 			"the log holds %s of %s and %s; %s", admin.BytesText(d.used), admin.BytesText(d.budget), outcome, h.holder())
-	case h.node.keys.Stale():
-		return bad(name, false, "bring back their source", "the cached keys are older than keys.max_stale, so no key is believed")
-	case h.node.keys.Len() == 0:
-		return bad(name, true, "create one with forebay keys create", "there are no keys, so every request is dropped")
 	}
-	return good(name)
+	return keys.accept(name)
 }
 
 // holder names the cursor that the log is kept for.
@@ -235,25 +241,6 @@ func (h *health) moves(cursors []shipper.Status, now time.Time) admin.Check {
 	return good("progress")
 }
 
-// keys: can their source be reached?
-func (h *health) keys() admin.Check {
-	return keysCheck(h.node.source.Stats(), h.node.keys.Age(), h.node.keys.Stale(), h.node.config().Keys.MaxStale)
-}
-
-func keysCheck(s auth.SourceStats, age time.Duration, stale bool, maxStale time.Duration) admin.Check {
-	const name, remedy = "keys", "mend PostgreSQL or the key file, or the way to it; forebay doctor says more"
-	age = age.Round(time.Second)
-	switch {
-	case stale:
-		return bad(name, false, remedy, "keys are %s old, over keys.max_stale (%s), so no key is believed: %s", age, maxStale, s.LastError)
-	case s.LastError != "":
-		return bad(name, true, remedy, "keys are %s old, their source (%s) cannot be read: %s", age, s.Source, s.LastError)
-	case age > staleKeys:
-		return bad(name, true, remedy, "keys are %s old: their source (%s) has not answered since", age, s.Source)
-	}
-	return good(name)
-}
-
 // Checks implements admin.Node.
 func (n *Node) Checks() []admin.Check { return n.health.all() }
 
@@ -268,10 +255,7 @@ func (n *Node) Status() admin.Status {
 			BudgetBytes: d.budget, Full: d.full, FullIn: d.fullInSeconds(), RewindTo: log.OldestTime,
 		},
 		Cursors: n.cursorStatus(), Replays: n.unendedReplays(),
-		Keys: admin.KeyStatus{
-			Source: n.cfg.Keys.Source, Count: n.keys.Len(), AgeSeconds: n.keys.Age().Seconds(),
-			LastError: n.source.Stats().LastError,
-		},
+		Keys: n.keyring.status(),
 	}
 	s.Ledger = n.ledger.snapshot(s.Cursors)
 	for _, c := range s.Checks {

@@ -163,15 +163,49 @@ func TestHungDiskIsSeenWithoutAnError(t *testing.T) {
 	})
 }
 
-func TestStaleKeys(t *testing.T) {
+// TestKeysTellTheirStates: never read, none, cached, lost, doubted and old are different states, with a reason and a
+// remedy each; only what has been tried is in order.
+func TestKeysTellTheirStates(t *testing.T) {
 	week := 7 * 24 * time.Hour
 	broken := auth.SourceStats{Source: "postgres", LastError: "connection refused"}
-	holds(t, keysCheck(broken, time.Hour, false, week), true, "1h0m0s old", "postgres", "connection refused")
-	holds(t, keysCheck(broken, week+time.Hour, true, week), false, "168h0m0s", "no key is believed", "connection refused")
-	holds(t, keysCheck(auth.SourceStats{Source: "postgres", Connected: true}, time.Hour, false, week), true, "has not answered since")
-	if c := keysCheck(auth.SourceStats{Source: "postgres", Connected: true}, time.Minute, false, week); !c.OK {
-		t.Errorf("fresh keys: %+v", c)
+	fine := auth.SourceStats{Source: "postgres", Connected: true}
+	full := keyState{source: fine, maxStale: week, count: 3, known: true, answered: true, inForce: true, started: time.Hour}
+	with := func(change func(*keyState)) keyState { k := full; change(&k); return k }
+
+	if accept, keys := full.accept("accept"), full.check(); !accept.OK || !keys.OK {
+		t.Errorf("fresh keys: %+v, %+v", accept, keys)
 	}
+	never := keyState{source: broken, maxStale: week, started: time.Hour}
+	holds(t, never.accept("accept"), false, "never been read", "every request is dropped")
+	holds(t, never.check(), false, "never been read", "postgres", "connection refused")
+	mute := keyState{source: auth.SourceStats{Source: "postgres"}, started: time.Hour}
+	holds(t, mute.check(), false, "never been read", "does not answer")
+	for _, start := range []keyState{{source: auth.SourceStats{Source: "postgres"}, started: time.Second},
+		{source: auth.SourceStats{Source: "postgres"}, started: time.Second, known: true, count: 3, inForce: true, age: 20 * time.Minute}} {
+		holds(t, start.check(), start.known, "postgres")
+		if !start.check().Pending || !start.known && !start.accept("accept").Pending {
+			t.Errorf("a source that is being asked is judged: %+v", start.check())
+		}
+	}
+	none := with(func(k *keyState) { k.count, k.inForce = 0, false })
+	holds(t, none.accept("accept"), true, "answers and has no keys")
+	if c := none.check(); !c.OK {
+		t.Errorf("a source that answers: %+v", c)
+	}
+	over := with(func(k *keyState) { k.inForce = false })
+	holds(t, over.accept("accept"), true, "all 3 keys are revoked or expired")
+	cached := with(func(k *keyState) { k.answered, k.source, k.age = false, broken, time.Hour })
+	holds(t, cached.check(), true, "3 cached keys serve", "1h0m0s old", "168h", "not answered since the start", "connection refused")
+	lost := with(func(k *keyState) { k.source, k.age = broken, time.Hour })
+	holds(t, lost.check(), true, "1h0m0s old", "postgres", "connection refused")
+	old := with(func(k *keyState) { k.source, k.age, k.stale = broken, week+time.Hour, true })
+	holds(t, old.check(), false, "168h0m0s", "no key is believed", "connection refused")
+	holds(t, old.accept("accept"), false, "no key is believed")
+	holds(t, with(func(k *keyState) { k.age = time.Hour }).check(), true, "has not answered since")
+	doubt := with(func(k *keyState) { k.doubt = &auth.Doubt{Had: 9, Lost: 8} })
+	holds(t, doubt.check(), true, "lost 8 of 9 keys")
+	partly := with(func(k *keyState) { k.source.LastError = "1 of 4 rows are not used" })
+	holds(t, partly.check(), true, "answers, but", "1 of 4 rows")
 }
 
 // open opens a node that ships to a Session Manager that accepts connections
@@ -275,7 +309,7 @@ func TestEveryCheckSaysWhatToDo(t *testing.T) {
 	}
 
 	n.disk.publish(diskState{used: 92, budget: 100, share: 0.92})
-	holds(t, look("accept"), false, "92 of 100 bytes", "will soon drop", "no cursor holds it")
+	holds(t, look("accept"), false, "92 B of 100 B", "will soon drop", "no cursor holds it")
 	n.disk.publish(diskState{used: 96, budget: 100, share: 0.96})
 	holds(t, look("accept"), false, "drops new events")
 	n.disk.publish(diskState{used: 1, budget: 100, share: 0.01, err: errors.New("look at the file system: EIO")})
@@ -296,7 +330,7 @@ func TestEveryCheckSaysWhatToDo(t *testing.T) {
 	if err := n.keys.Replace(nil); err != nil {
 		t.Fatal(err)
 	}
-	holds(t, look("accept"), true, "no keys")
+	holds(t, look("accept"), true, "has no keys")
 	if !n.Alive() {
 		t.Error("a node whose checks were just made is not alive")
 	}

@@ -100,8 +100,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		e.gauge("forebay_check_ok", "1 while the check is in order.", truth(check.OK), "check", check.Name)
 	}
 	e.gauge("forebay_ready", "1 while traffic should come here, as /readyz says.", truth(ready))
-	e.gauge("forebay_keys", "Keys in memory, revoked and expired ones included.", float64(n.keys.Len()))
-	e.gauge("forebay_keys_age_seconds", "Time since the source of keys last confirmed them.", n.keys.Age().Seconds())
+	e.keys(n.keyring)
 	e.gauge("forebay_dedupe_window_seconds", "How far back repeats are recognised.", n.window.Stats().Effective.Seconds())
 	e.gauge("forebay_dedupe_rebuilding", "1 while the window is filled from the log: repeats of older events are stored twice.", truth(n.window.Stats().Rebuilding))
 	e.counter("forebay_dedupe_repeats_total", "Repeats that were stored twice since the start, while the window was filled.", float64(n.window.Stats().Repeats))
@@ -173,6 +172,20 @@ func (e emitter) findings(all []router.Finding) {
 		e.counter(name, help, float64(f.Dropped), "detector", f.Detector, "action", "drop")
 		e.counter(name, help, float64(f.Reported), "detector", f.Detector, "action", "report")
 	}
+}
+
+func (e emitter) keys(r *keyring) {
+	s := r.status()
+	e.gauge("forebay_keys", "Keys in memory, revoked and expired ones included.", float64(s.Count))
+	e.gauge("forebay_keys_age_seconds", "Time since the source of keys last confirmed them; 0: it never did.", s.AgeSeconds)
+	e.gauge("forebay_keys_known", "1 once the source of keys or the cache has said what they are; until then every request is dropped.", truth(s.Known))
+	e.gauge("forebay_keys_in_force", "1 while any key is neither revoked nor expired.", truth(r.dir.InForce(time.Now())))
+	e.gauge("forebay_keys_denied", "Keys that an operator has denied on this node.", float64(s.Denied))
+	doubted := 0
+	if s.Doubt != nil {
+		doubted = s.Doubt.Lost
+	}
+	e.gauge("forebay_keys_doubted", "Keys that stay in force although their source no longer names them, since it has lost most at once.", float64(doubted))
 }
 
 func (e emitter) cursor(s shipper.Status) {

@@ -82,7 +82,7 @@ type Node struct {
 	state      *state.Store
 	log        *wal.Log
 	keys       *auth.Directory
-	source     auth.Source
+	keyring    *keyring
 	window     *dedupe.Window
 	limiter    *ratelimit.Limiter
 	router     *router.Router
@@ -160,8 +160,7 @@ func (n *Node) Run(ctx context.Context) error {
 	defer stopBackground()
 	var behind sync.WaitGroup
 	for _, actor := range []func(context.Context){
-		func(ctx context.Context) { _ = n.source.Run(ctx, n.keys) }, // returns nil, at the end of ctx
-		n.cursors.Run, n.replays.Run, n.audits.Run, n.disk.run, n.ledger.run, n.health.run, n.history.run, n.rebuildWindow, n.noteDurable,
+		n.keyring.run, n.cursors.Run, n.replays.Run, n.audits.Run, n.disk.run, n.ledger.run, n.health.run, n.history.run, n.rebuildWindow, n.noteDurable,
 	} {
 		behind.Go(func() { actor(background) })
 	}
@@ -319,7 +318,7 @@ func (n *Node) noteDurable(ctx context.Context) {
 // handler is the admin API of this node.
 func (n *Node) handler(token string) http.Handler {
 	return admin.NewHandler(admin.Options{
-		Node: n, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors, Replays: n.replays, Audits: n.audits, Privacy: n.privacyChecker,
+		Node: n, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors, Replays: n.replays, Audits: n.audits, Privacy: n.privacyChecker, Keys: n.keyring,
 		Metrics: n.metrics.handler(), Token: token, Drops: n.router, Lines: n.tail, Reload: n.Reload, Nodes: func() []string { return n.config().Admin.Nodes }, Stopping: n.stopping, Logger: n.logger,
 	})
 }

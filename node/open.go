@@ -14,9 +14,6 @@ import (
 	"forebay/node/config"
 	"forebay/node/state"
 	"forebay/router"
-	"forebay/router/auth"
-	"forebay/router/auth/file"
-	"forebay/router/auth/postgres"
 	"forebay/router/dedupe"
 	"forebay/router/event"
 	"forebay/router/privacy"
@@ -112,38 +109,6 @@ func (n *Node) checkIdentity() error {
 		return fmt.Errorf("the state folder belongs to log %s, but the log here is %s: put back the folder that belongs to it; if the whole data directory was copied or restored, run: forebay wal reidentify", known, id)
 	}
 	return nil
-}
-
-// openKeys makes the directory and its source. A key file must be readable
-// now; PostgreSQL may be away, the cache then serves.
-func (n *Node) openKeys() error {
-	c := n.cfg.Keys
-	n.keys = auth.NewDirectory(maxStale(c))
-	logger := n.logger.With("part", "keys")
-	if c.Source == config.KeysFile {
-		source := file.NewSource(c.File.Path, logger)
-		n.source = source
-		return source.Load(n.keys)
-	}
-	dsn, err := c.Postgres.ReadDSN()
-	if err != nil {
-		return err
-	}
-	source, err := postgres.NewSource(postgres.Options{DSN: dsn, Cache: n.state, Logger: logger})
-	if err != nil {
-		return err
-	}
-	n.source = source
-	return source.Load(n.keys)
-}
-
-// maxStale is how old keys may be. Whoever can change a key file is on this
-// machine: there is nobody to lose touch with.
-func maxStale(c config.Keys) time.Duration {
-	if c.Source == config.KeysFile {
-		return 0
-	}
-	return c.MaxStale
 }
 
 func (n *Node) openRouter() error {

@@ -71,6 +71,7 @@ func (n *Node) apply(cmd admin.Command, next config.Config, changes []config.Cha
 	n.current.Store(&next)
 	n.limiter.SetDefaults(next.Limits.RequestsPerSecond, next.Limits.Burst)
 	n.keys.SetMaxStale(maxStale(next.Keys))
+	n.keys.SetDoubtFor(next.Keys.DoubtFor)
 	n.disk.configure(next.WAL)
 	err = n.router.Change(settings)
 	if c := n.cursors.Get(clickhouseCursor); c != nil {

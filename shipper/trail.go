@@ -119,10 +119,11 @@ func (t *trail) commitLocked(e TrailEntry, before, after any, commit func(entry 
 }
 
 // Note puts a change that is not about one cursor into the audit trail: drain,
-// undrain, reload. The entry is durable when it returns.
-func (cs *Cursors) Note(cmd Command, verb string, before, after any) error {
+// undrain, reload, keys. The entry is durable when it returns, and so is what is
+// written with it.
+func (cs *Cursors) Note(cmd Command, verb string, before, after any, with ...Write) error {
 	return cs.trail.commit(TrailEntry{By: cmd.By, Why: cmd.Why, Verb: verb}, before, after, func(entry ...Write) error {
-		return cs.opts.State.Commit(entry...)
+		return cs.opts.State.Commit(append(entry, with...)...)
 	})
 }
 

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,14 +35,20 @@ type keyPlace struct{ file, dsn string }
 func newKeys(g *globals) *cobra.Command {
 	p := &keyPlace{}
 	c := &cobra.Command{
-		Use: "keys", Short: "Create, list, revoke, rotate and import API keys",
+		Use: "keys", Short: "Create, list, revoke, rotate, import and deny API keys",
 		Long: `Keys live in a file (--file) or in PostgreSQL (--dsn, POSTGRES_DSN, or as
 --config says). Only the SHA-256 of a key is kept, so a key is shown once, when
-it is created. A running node follows changes by itself.`,
+it is created. A running node follows changes by itself, and has them in its audit
+trail. deny, allow, denied and accept are about one node, which --admin or --config
+names, and not about where the keys live.`,
 	}
-	c.PersistentFlags().StringVar(&p.file, "file", "", "key file")
-	c.PersistentFlags().StringVar(&p.dsn, "dsn", "", "PostgreSQL connection string (default POSTGRES_DSN)")
-	c.AddCommand(newKeysCreate(g, p), newKeysList(g, p), newKeysRevoke(g, p), newKeysRotate(g, p), newKeysImport(g, p))
+	places := []*cobra.Command{newKeysCreate(g, p), newKeysList(g, p), newKeysRevoke(g, p), newKeysRotate(g, p), newKeysImport(g, p)}
+	for _, place := range places {
+		place.Flags().StringVar(&p.file, "file", "", "key file")
+		place.Flags().StringVar(&p.dsn, "dsn", "", "PostgreSQL connection string (default POSTGRES_DSN)")
+	}
+	c.AddCommand(places...)
+	c.AddCommand(newKeysDeny(g), newKeysAllow(g), newKeysDenied(g), newKeysAccept(g))
 	return c
 }
 
@@ -117,6 +126,11 @@ func newKeysCreate(g *globals, p *keyPlace) *cobra.Command {
 			if expires > 0 {
 				k.ExpiresAt = time.Now().UTC().Add(expires).Truncate(time.Second)
 			}
+			project, err := auth.ParseProject(k.Project)
+			if err != nil {
+				return usageError{err}
+			}
+			k.Project = project
 			if err := k.Validate(); err != nil {
 				return usageError{err}
 			}
@@ -125,13 +139,14 @@ func newKeysCreate(g *globals, p *keyPlace) *cobra.Command {
 					return err
 				}
 				fmt.Fprintf(g.err, "key %s for project %s: it is shown only now\n", k.ID, k.Project)
+				g.tellNewProject(cmd.Context(), s, k)
 				_, err := fmt.Fprintln(g.out, text)
 				return err
 			})
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&k.Project, "project", "", "project that the key's events belong to")
+	f.StringVar(&k.Project, "project", "", "project that the key's events belong to: letters, digits and . _ - of ASCII, at most 128")
 	f.Float64Var(&k.RequestsPerSecond, "rate", 0, "requests per second; 0 is the node's default")
 	f.IntVar(&k.Burst, "burst", 0, "requests at once; 0 is the node's default")
 	f.BoolVar(&k.Strict, "strict", false, "the sender is trusted and gets true answers")
@@ -140,14 +155,34 @@ func newKeysCreate(g *globals, p *keyPlace) *cobra.Command {
 	return cmd
 }
 
+// tellNewProject says so if the key is the first of its project: a misspelt name
+// makes another project. The key is made by then, so an error of List is not one of create.
+func (g *globals) tellNewProject(ctx context.Context, s keyStore, made auth.Key) {
+	keys, err := s.List(ctx)
+	if err != nil && !errors.Is(err, auth.ErrKeysLeftOut) {
+		return
+	}
+	others := map[string]bool{}
+	for _, k := range keys {
+		if k.Project == made.Project && k.Digest != made.Digest {
+			return
+		}
+		others[k.Project] = true
+	}
+	delete(others, made.Project)
+	if names := slices.Sorted(maps.Keys(others)); len(names) > 0 {
+		fmt.Fprintf(g.err, "it is the first key of project %s; others have %s\n", made.Project, strings.Join(names[:min(len(names), 10)], ", "))
+	}
+}
+
 func newKeysList(g *globals, p *keyPlace) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the keys, by id", Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return p.with(cmd.Context(), g, func(s keyStore) error {
-				keys, err := s.List(cmd.Context())
-				if err != nil {
-					return err
+				keys, leftOut := s.List(cmd.Context())
+				if leftOut != nil && !errors.Is(leftOut, auth.ErrKeysLeftOut) {
+					return leftOut
 				}
 				texts := []keyText{}
 				rows := [][]string{{"ID", "PROJECT", "STATE", "RATE", "BURST", "STRICT"}}
@@ -157,9 +192,9 @@ func newKeysList(g *globals, p *keyPlace) *cobra.Command {
 					rows = append(rows, []string{t.ID, t.Project, t.State, fmt.Sprint(t.RequestsPerSecond), fmt.Sprint(t.Burst), fmt.Sprint(t.Strict)})
 				}
 				if g.json {
-					return g.printJSON(texts)
+					return errors.Join(g.printJSON(texts), leftOut)
 				}
-				return g.table(rows...)
+				return errors.Join(g.table(rows...), leftOut)
 			})
 		},
 	}

@@ -116,11 +116,7 @@ func (g *globals) showStatus(s admin.Status) error {
 	if !l.RewindTo.IsZero() {
 		fmt.Fprintf(g.out, ", can be rewound to %s", l.RewindTo.Format("2006-01-02 15:04:05Z"))
 	}
-	if stopped := s.StartedAt.IsZero(); stopped {
-		fmt.Fprintf(g.out, "\nkeys: from %s, which a stopped node does not read\n\n", s.Keys.Source)
-	} else {
-		fmt.Fprintf(g.out, "\nkeys: %d from %s, %s old\n\n", s.Keys.Count, s.Keys.Source, seconds(s.Keys.AgeSeconds))
-	}
+	fmt.Fprintf(g.out, "\n%s\n\n", keysText(s.Keys))
 	if err := g.showCursors(s.Cursors); err != nil {
 		return err
 	}
@@ -131,6 +127,24 @@ func (g *globals) showStatus(s admin.Status) error {
 		}
 	}
 	return g.showLedger(s)
+}
+
+// keysText says where the keys are from, and how true they are.
+func keysText(k admin.KeyStatus) string {
+	text := fmt.Sprintf("keys: %d from %s, %s old", k.Count, k.Source, seconds(k.AgeSeconds))
+	switch {
+	case !k.Known:
+		text = fmt.Sprintf("keys: never read from %s", k.Source)
+	case !k.Answered:
+		text += ", from the cache"
+	}
+	if k.Doubt != nil {
+		text += fmt.Sprintf(", of which %d are gone from it and in doubt", k.Doubt.Lost)
+	}
+	if k.Denied > 0 {
+		text += fmt.Sprintf(", %d denied on this node", k.Denied)
+	}
+	return text
 }
 
 // dropped is the sum and, in brackets, the reasons that occurred.

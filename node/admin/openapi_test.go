@@ -26,6 +26,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"forebay/router"
+	"forebay/router/auth"
 	"forebay/shipper"
 	"forebay/shipper/session/header"
 	"forebay/wal"
@@ -44,6 +45,7 @@ var roots = map[string]any{
 	"Command": Command{}, "DeadLetter": shipper.DeadLetter{}, "DeadRequest": DeadRequest{}, "DeadReply": DeadReply{}, "TrailEntry": shipper.TrailEntry{},
 	"ReloadReply": ReloadReply{}, "SegmentInfo": wal.SegmentInfo{}, "Report": wal.Report{}, "VerifyProgress": VerifyProgress{}, "Event": Event{},
 	"Replay": shipper.Replay{}, "ReplayReply": ReplayReply{}, "ReplayRequest": ReplayRequest{}, "DrainRequest": DrainRequest{}, "UndoRequest": UndoRequest{},
+	"KeyRequest": KeyRequest{}, "KnownKey": KnownKey{}, "Doubt": auth.Doubt{},
 	"Trace": Trace{}, "PrivacyReport": PrivacyReport{}, "NodeStatus": NodeStatus{}, "Drop": router.Drop{}, "Missed": Missed{}, "Range": shipper.Range{}, "GapRange": header.Range{},
 }
 

@@ -44,6 +44,7 @@ type Options struct {
 	Cursors  *shipper.Cursors
 	Replays  *shipper.Replays
 	Audits   *shipper.Audits
+	Keys     Keys
 	Privacy  func() (*privacy.Checker, error)   // by the rules that hold now
 	Metrics  http.Handler                       // nil: no /metrics
 	Token    string                             // empty: only for loopback and Unix sockets
@@ -97,6 +98,10 @@ func NewHandler(o Options) http.Handler {
 	r.POST("/admin/v1/replays/:name/pause", a.guard(a.pauseReplay))
 	r.POST("/admin/v1/replays/:name/resume", a.guard(a.changeReplay((*shipper.Replays).Resume)))
 	r.POST("/admin/v1/replays/:name/cancel", a.guard(a.changeReplay((*shipper.Replays).Cancel)))
+	r.GET("/admin/v1/keys", a.keyList)
+	r.POST("/admin/v1/keys/deny", a.guard(a.denyKey))
+	r.POST("/admin/v1/keys/allow", a.guard(a.allowKey))
+	r.POST("/admin/v1/keys/accept", a.guard(a.acceptKeys))
 	r.GET("/admin/v1/audit-log", a.auditLog)
 	r.GET("/admin/v1/audit", a.guard(a.audit))
 	r.POST("/admin/v1/audit", a.guard(a.startAudit))

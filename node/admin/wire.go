@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"forebay/router"
+	"forebay/router/auth"
 	"forebay/shipper"
 	"forebay/wal"
 )
@@ -31,6 +32,8 @@ type Check struct {
 	Remedy string    `json:"remedy,omitempty"` // what to do about it
 	Since  time.Time `json:"since,omitzero"`   // it is as it is: in order, or not
 	Ready  bool      `json:"-"`                // false: traffic should go elsewhere
+
+	Pending bool `json:"pending,omitempty"` // not tried yet since the start, so it is not known
 }
 
 // LogStatus is the log's own account.
@@ -51,6 +54,11 @@ type KeyStatus struct {
 	Count      int     `json:"count"`
 	AgeSeconds float64 `json:"age_seconds"`
 	LastError  string  `json:"last_error,omitempty"`
+
+	Known    bool        `json:"known"`           // the source or the cache has said what they are
+	Answered bool        `json:"answered"`        // the source has, since the start
+	Doubt    *auth.Doubt `json:"doubt,omitempty"` // a loss of most keys at once that is not believed yet
+	Denied   int         `json:"denied"`          // keys that an operator has denied on this node
 }
 
 // Ledger is the account of everything that came in, as one moment.

@@ -75,6 +75,7 @@ type Keys struct {
 	Postgres Postgres
 	File     KeysFromFile
 	MaxStale time.Duration
+	DoubtFor time.Duration
 }
 
 // Where keys may come from.

@@ -64,6 +64,8 @@ func nodeFields(c *Config) []field {
 			doc: "The key file, when it is the source. It is read again whenever it changes."},
 		{path: "keys.max_stale", live: true, target: &c.Keys.MaxStale, def: "168h",
 			doc: "How long the cached keys serve while their source cannot be reached."},
+		{path: "keys.doubt_for", live: true, target: &c.Keys.DoubtFor, def: "1h",
+			doc: "How long a source that has lost all keys, or more than half and at least 3, at once is not believed: the lost keys stay in force. Revoked keys are revoked at once. 0: not at all; at most 168h."},
 
 		{path: "limits.batch_events", live: true, target: &c.Limits.BatchEvents, def: "100",
 			doc: "Most events in a request. A larger batch is dropped whole."},

@@ -155,6 +155,7 @@ func (v *validator) keys(k Keys) {
 		v.fail("keys.file.path", "is empty; name the key file (forebay keys create --file adds keys to it), or set keys.source: postgres")
 	}
 	v.duration("keys.max_stale", k.MaxStale, time.Minute, 10*year)
+	v.duration("keys.doubt_for", k.DoubtFor, 0, 7*24*time.Hour)
 }
 
 func (v *validator) limits(l Limits) {

@@ -131,6 +131,23 @@ func (k Key) Validate() error {
 	return nil
 }
 
+// ParseProject checks the name of a project that is new, without white space around
+// it: 1 to MaxProjectBytes of ASCII letters, digits, and . _ -, which can stand in a
+// URL, a file name and a query as they are. Keys that were made with other names
+// before stay valid.
+func ParseProject(text string) (string, error) {
+	project := strings.TrimSpace(text)
+	if err := validateProject(project); err != nil {
+		return "", err
+	}
+	for _, c := range project {
+		if ('a' > c || c > 'z') && ('A' > c || c > 'Z') && ('0' > c || c > '9') && !strings.ContainsRune("._-", c) {
+			return "", fmt.Errorf("project %q has %q: use letters, digits, and . _ - of ASCII", text, c)
+		}
+	}
+	return project, nil
+}
+
 func validateProject(project string) error {
 	if project == "" {
 		return errors.New("project is missing")

@@ -49,7 +49,7 @@ func migrate(ctx context.Context, conn *pgx.Conn) error {
 	}
 	version, err := schemaVersion(ctx, conn)
 	if err != nil {
-		return fmt.Errorf("read the schema's version: %w", err)
+		return fmt.Errorf("read the schema's version: %w", storeHint(err))
 	}
 	if version < len(steps) {
 		err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return applyPending(ctx, tx, steps) })

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"forebay/router/auth"
 )
@@ -38,23 +39,50 @@ func OpenStore(ctx context.Context, dsn string) (*Store, error) {
 // Close ends the connection.
 func (s *Store) Close(ctx context.Context) error { return s.conn.Close(ctx) }
 
-// List returns the keys, oldest first.
+// List returns the keys, oldest first. With an error that wraps auth.ErrKeysLeftOut
+// the keys are those that are valid.
 func (s *Store) List(ctx context.Context) ([]auth.Key, error) {
 	rows, err := s.conn.Query(ctx, "SELECT "+columns+" FROM forebay_api_keys ORDER BY created_at, key_sha256")
 	if err != nil {
-		return nil, fmt.Errorf("list keys: %w", err)
+		return nil, fmt.Errorf("list keys: %w", storeHint(err))
 	}
-	keys, err := pgx.CollectRows(rows, newKeyRow().scan)
-	if err != nil {
-		return nil, fmt.Errorf("list keys: %w", err)
+	defer rows.Close()
+	var keys []auth.Key
+	var leftOut error
+	count, refused := 0, 0
+	for row := newKeyRow(); rows.Next(); count++ {
+		if err := row.read(rows); err != nil {
+			return nil, fmt.Errorf("list keys: %w", err)
+		}
+		key, err := row.key()
+		if err == nil {
+			keys = append(keys, key)
+		} else if refused++; refused == 1 {
+			leftOut = fmt.Errorf("key %s (project %q): %w", key.ID, key.Project, err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list keys: %w", storeHint(err))
+	}
+	if leftOut != nil {
+		return keys, fmt.Errorf("%w: %d of %d rows of forebay_api_keys, the first: %w", auth.ErrKeysLeftOut, refused, count, leftOut)
 	}
 	return keys, nil
+}
+
+// storeHint is hint for an account of the keys commands.
+func storeHint(err error) error {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == noPrivilege {
+		return fmt.Errorf("%w; the keys commands want SELECT, INSERT and UPDATE on forebay_api_keys, SELECT on forebay_migrations, USAGE on the schema, and TEMPORARY on the database for import", err)
+	}
+	return hint(err)
 }
 
 // Create adds a key. ErrKeyExists if its digest is there already.
 func (s *Store) Create(ctx context.Context, key auth.Key) error {
 	if err := insert(ctx, s.conn, key); err != nil {
-		return fmt.Errorf("create key: %w", err)
+		return fmt.Errorf("create key: %w", storeHint(err))
 	}
 	return nil
 }
@@ -82,7 +110,7 @@ func (s *Store) Import(ctx context.Context, keys []auth.Key) (added int, err err
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("import keys: %w", err)
+		return 0, fmt.Errorf("import keys: %w", storeHint(err))
 	}
 	return added, nil
 }
@@ -101,7 +129,7 @@ func (s *Store) Revoke(ctx context.Context, reference string) (auth.Key, error) 
 		return err
 	})
 	if err != nil {
-		return auth.Key{}, fmt.Errorf("revoke key: %w", err)
+		return auth.Key{}, fmt.Errorf("revoke key: %w", storeHint(err))
 	}
 	return revoked, nil
 }
@@ -125,7 +153,7 @@ func (s *Store) Rotate(ctx context.Context, reference string, digest auth.Digest
 		return err
 	})
 	if err != nil {
-		return auth.Key{}, auth.Key{}, fmt.Errorf("rotate key: %w", err)
+		return auth.Key{}, auth.Key{}, fmt.Errorf("rotate key: %w", storeHint(err))
 	}
 	return expiring, next, nil
 }
