@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -27,19 +28,30 @@ func (g *globals) tableOptions() (clickhouse.Options, error) {
 
 func newSchemaShow(g *globals) *cobra.Command {
 	return &cobra.Command{
-		Use: "show", Short: "Print the statements that create the table, without asking the server", Args: exactArgs(),
-		RunE: func(*cobra.Command, []string) error {
+		Use: "show", Short: "Print the statements that create the table on the server that answers, or on a current one", Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, err := g.tableOptions()
 			if err != nil {
 				return err
 			}
-			statements, err := clickhouse.Show(o)
+			shown, err := clickhouse.Show(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
-			return g.printStatements(statements)
+			if !g.json {
+				fmt.Fprintf(g.out, "-- for %s\n", servedBy(shown))
+			}
+			return g.printStatements(shown.Statements)
 		},
 	}
+}
+
+// servedBy names the server that statements are for.
+func servedBy(s clickhouse.Shown) string {
+	if s.Err != nil {
+		return fmt.Sprintf("a current ClickHouse; yours was not asked: %s", strings.Join(strings.Fields(s.Err.Error()), " "))
+	}
+	return "ClickHouse " + s.Version
 }
 
 func newSchemaPlan(g *globals) *cobra.Command {

@@ -60,19 +60,6 @@ func optional() []string {
 	return names
 }
 
-// typeFor is the column's type for an ALTER: what a created table has, or, in
-// an operator's table, the plain type that its server knows.
-func (c column) typeFor(o Options, modern bool) string {
-	if o.CreateTable {
-		return c.ddl
-	}
-	plain, _, _ := strings.Cut(c.ddl, " CODEC")
-	if modern {
-		return plain
-	}
-	return [...]string{text: "String", instant: "DateTime", ordinal: "UInt64"}[c.kind]
-}
-
 // found is a column as it is in the table.
 type found struct {
 	kind     string // its type, as the server writes it

@@ -33,11 +33,11 @@ func conformSubject(t *testing.T, o Options, server oracle, table, final string)
 	refuse := " ADD COLUMN refuse UInt8 MATERIALIZED throwIf(session_id = 's1' AND route = '/poison')"
 	accept, stride := " DROP COLUMN refuse", 2
 	if o.CreateTable {
-		statements, err := Show(o)
+		shown, err := Show(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		create = strings.Join(statements, ";\n")
+		create = strings.Join(shown.Statements, ";\n")
 		refuse = " ADD CONSTRAINT fine CHECK route != '/poison'"
 		accept, stride = " DROP CONSTRAINT fine", 5
 	}

@@ -54,6 +54,11 @@ func (o Options) examine(ctx context.Context, addr string) (e Examination) {
 		return e
 	}
 	e.Version = srv.version
+	defer func() {
+		if old := srv.dialect.tooOld(); old != "" {
+			e.Missing = append(e.Missing, old)
+		}
+	}()
 	if srv.table, e.Err = srv.inspect(ctx, o.Database, o.Table); e.Err != nil {
 		return e
 	}

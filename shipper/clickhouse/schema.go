@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,22 +24,35 @@ type Schema struct {
 	Differences []string `json:"differences"` // one line each, also what no statement can change
 }
 
-// Show returns the statements that create the table from nothing, for the
-// options given; no server is asked.
-func Show(o Options) ([]string, error) {
-	o, err := o.withDefaults()
-	if err != nil {
-		return nil, err
-	}
-	return o.createStatements(), nil
+// Shown are the statements that create the table from nothing.
+type Shown struct {
+	Statements []string
+	Version    string // of the server that they are for; "" if none answered
+	Err        error  // why none did
 }
 
-func (o Options) createStatements() []string {
+// Show returns the statements for the server that answers or, where none does,
+// for a current one. It changes nothing.
+func Show(ctx context.Context, o Options) (Shown, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return Shown{}, err
+	}
+	o.ReadTimeout = min(o.ReadTimeout, o.DialTimeout)
+	srv, err := o.anyServer(ctx)
+	if err != nil {
+		return Shown{Statements: o.createStatements(current), Err: err}, nil
+	}
+	defer srv.close()
+	return Shown{Statements: o.createStatements(srv.dialect), Version: srv.version}, nil
+}
+
+func (o Options) createStatements(d dialect) []string {
 	var out []string
 	if o.Database != "default" {
 		out = append(out, "CREATE DATABASE IF NOT EXISTS "+quoteName(o.Database)+o.onCluster())
 	}
-	return append(out, o.createTable())
+	return append(out, o.createTable(d))
 }
 
 func (o Options) onCluster() string {
@@ -48,7 +62,7 @@ func (o Options) onCluster() string {
 	return " ON CLUSTER " + quoteName(o.Cluster)
 }
 
-func (o Options) createTable() string {
+func (o Options) createTable(d dialect) string {
 	var b strings.Builder
 	b.WriteString("CREATE TABLE IF NOT EXISTS " + o.name() + o.onCluster() + "\n(\n")
 	for i, c := range fields {
@@ -56,17 +70,19 @@ func (o Options) createTable() string {
 		if i == len(fields)-1 {
 			comma = ""
 		}
-		fmt.Fprintf(&b, "    %s %s%s\n", quoteName(c.name), c.ddl, comma)
+		fmt.Fprintf(&b, "    %s %s%s\n", quoteName(c.name), d.typeFor(c, false), comma)
 	}
 	b.WriteString(")\nENGINE = " + o.engine() + `
 PARTITION BY toDate(received_at)
 ORDER BY (project_id, session_id, received_at, log_id, seq)
 `)
-	if o.TTL > 0 {
+	if o.TTL > 0 && d.modern {
 		b.WriteString("TTL " + o.ttl() + "\n")
 	}
-	b.WriteString("SETTINGS " + strings.Join(o.tableSettings(), ", "))
-	return b.String()
+	if settings := o.tableSettings(d); len(settings) > 0 {
+		b.WriteString("SETTINGS " + strings.Join(settings, ", "))
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 func (o Options) engine() string {
@@ -81,25 +97,30 @@ func (o Options) ttl() string {
 }
 
 // tableSettings: an insert is on disk when it is acknowledged, its token is
-// remembered, and expired rows go by whole parts.
-func (o Options) tableSettings() []string {
-	out := []string{"fsync_after_insert = 1", "fsync_part_directory = 1", "ttl_only_drop_parts = 1"}
+// remembered, and expired rows go by whole parts, as far as the server can.
+func (o Options) tableSettings(d dialect) []string {
+	all := []string{"fsync_after_insert = 1", "fsync_part_directory = 1", "ttl_only_drop_parts = 1"}
 	if o.Replicated == nil {
-		return append(out, fmt.Sprintf("non_replicated_deduplication_window = %d", tokenWindow))
+		all = append(all, fmt.Sprintf("non_replicated_deduplication_window = %d", tokenWindow))
+	} else {
+		all = append(all,
+			fmt.Sprintf("replicated_deduplication_window = %d", tokenWindow),
+			fmt.Sprintf("replicated_deduplication_window_seconds = %d", tokenSeconds))
 	}
-	return append(out,
-		fmt.Sprintf("replicated_deduplication_window = %d", tokenWindow),
-		fmt.Sprintf("replicated_deduplication_window_seconds = %d", tokenSeconds))
+	return slices.DeleteFunc(all, func(setting string) bool { return !d.knows(setting) })
 }
 
 // create makes the database and the table.
 func (s *Sink) create(ctx context.Context, srv *server) error {
-	for _, statement := range s.opts.createStatements() {
+	for _, statement := range s.opts.createStatements(srv.dialect) {
 		if err := srv.exec(ctx, statement); err != nil {
 			return fmt.Errorf("create table %s (or create it yourself, see forebay schema show, and set create_table: false): %w", s.opts.name(), err)
 		}
 	}
 	s.opts.Logger.Info("created the ClickHouse table", "addr", srv.addr, "table", s.opts.Database+"."+s.opts.Table)
+	if s.opts.TTL > 0 && !srv.dialect.modern {
+		s.opts.Logger.Warn(srv.dialect.noTTL(), "addr", srv.addr, "table", s.opts.Database+"."+s.opts.Table)
+	}
 	return nil
 }
 
@@ -124,7 +145,7 @@ func (o Options) plan(ctx context.Context, srv *server) (Schema, error) {
 		return Schema{}, err
 	}
 	if !t.exists() {
-		return Schema{o.createStatements(), []string{"table " + o.Database + "." + o.Table + " does not exist, or user " + o.Username + " may not see it"}}, nil
+		return Schema{o.createStatements(srv.dialect), []string{"table " + o.Database + "." + o.Table + " does not exist, or user " + o.Username + " may not see it"}}, nil
 	}
 	return o.compare(t), nil
 }
@@ -199,14 +220,16 @@ func (o Options) compare(t table) Schema {
 	if !strings.Contains(t.engine, "ReplacingMergeTree") {
 		add("engine is "+t.engine+", not ReplacingMergeTree: duplicates after a rewind stay; only a new table can change that", "")
 	}
-	if o.TTL != t.ttl {
+	if o.TTL > 0 && !t.dialect.modern {
+		add(t.dialect.noTTL(), "")
+	} else if o.TTL != t.ttl {
 		statement := alter + " REMOVE TTL"
 		if o.TTL > 0 {
 			statement = alter + " MODIFY TTL " + o.ttl()
 		}
 		add(fmt.Sprintf("ttl is %s, not %s", t.ttl, o.TTL), statement)
 	}
-	for _, setting := range o.tableSettings() {
+	for _, setting := range o.tableSettings(t.dialect) {
 		if !strings.Contains(t.full, setting) {
 			add("setting "+setting+" is not there", alter+" MODIFY SETTING "+setting)
 		}

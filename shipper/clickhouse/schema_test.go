@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"forebay/shipper/clickhouse/clickhousetest"
 	"forebay/shipper/columns"
 	"forebay/wal"
 )
@@ -29,12 +30,12 @@ func TestShow(t *testing.T) {
 		"short_ttl_native": {TTL: 90 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o.Addrs = []string{"127.0.0.1:9000"}
-			statements, err := Show(o)
-			if err != nil {
-				t.Fatal(err)
+			o.Addrs = []string{"127.0.0.1:1"} // where nothing answers
+			shown, err := Show(t.Context(), o)
+			if err != nil || shown.Err == nil || shown.Version != "" {
+				t.Fatalf("%+v, %v", shown, err)
 			}
-			got := strings.Join(statements, ";\n\n") + ";\n"
+			got := strings.Join(shown.Statements, ";\n\n") + ";\n"
 			file := filepath.Join("testdata", name+".sql")
 			if *update {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
@@ -49,6 +50,64 @@ func TestShow(t *testing.T) {
 				t.Errorf("differs from %s (go test -update writes it anew):\n%s", file, got)
 			}
 		})
+	}
+}
+
+// TestOldServer: the table is created with what the server knows, and says what
+// it does not; nothing else is left to be done.
+func TestOldServer(t *testing.T) {
+	server := clickhousetest.StartServer(t)
+	for name, o := range map[string]Options{
+		"ttl":      {TTL: time.Hour},
+		"for ever": {Database: "product"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o.Addrs, o.CreateTable = []string{server.Addr()}, true
+			shown, err := Show(t.Context(), o)
+			if err != nil || shown.Err != nil || !strings.HasPrefix(shown.Version, "18.16.") {
+				t.Fatalf("%+v, %v", shown, err)
+			}
+			plan, err := Plan(t.Context(), o)
+			if err != nil || !slices.Equal(plan.Statements, shown.Statements) {
+				t.Fatalf("planned %q (%v), shown %q", plan.Statements, err, shown.Statements)
+			}
+			r := newRig(t)
+			r.append(100)
+			r.start(o)
+			r.shipped()
+			database := "default"
+			if o.Database != "" {
+				database = o.Database
+			}
+			if got := server.MustQuery(t, "SELECT count(), uniqExact(seq), countIf(route != '' AND toDate(received_at) = today()) FROM "+database+".events"); got != "100\t100\t100" {
+				t.Errorf("stored %q", got)
+			}
+			if got := r.sink.Stats().Lacking(); len(got) > 0 {
+				t.Errorf("the table that was created lacks %+v", got)
+			}
+			if plan, err = Plan(t.Context(), o); err != nil || len(plan.Statements) > 0 {
+				t.Errorf("after creating there is left: %+v (%v)", plan, err)
+			}
+			if told := strings.Contains(strings.Join(plan.Differences, " "), "knows no TTL"); told != (o.TTL > 0) {
+				t.Errorf("differences: %q", plan.Differences)
+			}
+			server.MustQuery(t, "ALTER TABLE "+database+".events DROP COLUMN route")
+			done, err := Apply(t.Context(), o)
+			if err != nil || len(done.Statements) != 1 {
+				t.Errorf("applied %+v (%v)", done, err)
+			}
+			r.append(10)
+			r.shipped()
+		})
+	}
+}
+
+// TestTooOld: what was never tried is said to be so.
+func TestTooOld(t *testing.T) {
+	for version, old := range map[string]bool{"1.1.54388": true, "18.14.19": true, "18.16.1": false, "26.7.3.1": false} {
+		if got := (dialect{version: version}).tooOld(); (got != "") != old {
+			t.Errorf("%s: %q", version, got)
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ type server struct {
 	timeout  time.Duration
 	version  string
 	release  release
+	dialect  dialect
 	settings driver.Settings // of every insert
 	tokens   bool            // the server knows insert_deduplication_token
 	table    table
@@ -160,7 +161,7 @@ func (c *server) learnServer(ctx context.Context) error {
 		c.settings[name] = wanted[name]
 	}
 	_, c.tokens = c.settings["insert_deduplication_token"]
-	return nil
+	return c.learnDialect(ctx)
 }
 
 // queryRow runs a query that yields exactly one row. Where a broken

@@ -19,7 +19,7 @@ type table struct {
 	full    string        // engine with its clauses and settings
 	ttl     time.Duration // of received_at; 0 if there is none that can be read
 	window  uint64        // inserts whose tokens the table remembers
-	modern  bool          // the server knows DateTime64
+	dialect dialect
 }
 
 func (t table) exists() bool { return len(t.columns) > 0 }
@@ -43,14 +43,13 @@ func (t table) filled() []string {
 // inspect reads the table; one that is not there, or not to be seen by the
 // user, has no columns.
 func (c *server) inspect(ctx context.Context, database, name string) (table, error) {
-	t := table{name: quoteName(database) + "." + quoteName(name)}
+	t := table{name: quoteName(database) + "." + quoteName(name), dialect: c.dialect}
 	var err error
 	if t.columns, err = c.columns(ctx, database, name); err != nil || !t.exists() {
 		return t, err
 	}
 	where := " WHERE database = " + quoteText(database) + " AND "
-	err = c.queryRow(ctx, "SELECT any(engine), any(engine_full), (SELECT count() > 0 FROM system.data_type_families WHERE name = 'DateTime64')"+
-		" FROM system.tables"+where+"name = "+quoteText(name), &t.engine, &t.full, &t.modern)
+	err = c.queryRow(ctx, "SELECT any(engine), any(engine_full) FROM system.tables"+where+"name = "+quoteText(name), &t.engine, &t.full)
 	if err != nil {
 		return t, err
 	}
@@ -180,7 +179,7 @@ func (t table) absent() []mismatch {
 
 // alter is the statement that mends m.
 func (m mismatch) alter(o Options, t table) string {
-	change := "ADD COLUMN " + quoteName(m.column.name) + " " + m.column.typeFor(o, t.modern)
+	change := "ADD COLUMN " + quoteName(m.column.name) + " " + t.dialect.typeFor(m.column, !o.CreateTable)
 	switch {
 	case m.has == nil:
 	case m.has.computed != "":
