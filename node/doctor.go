@@ -9,6 +9,7 @@ import (
 
 	"forebay/node/admin"
 	"forebay/node/config"
+	"forebay/router"
 )
 
 // The states of a finding.
@@ -87,7 +88,8 @@ func (d *doctor) runningNode(ctx context.Context) []Finding {
 	}
 	ctx, cancel := context.WithTimeout(ctx, examineTimeout)
 	defer cancel()
-	s, err := admin.NewClient(d.cfg.Admin.Listen, token).Status(ctx)
+	client := admin.NewClient(d.cfg.Admin.Listen, token)
+	s, err := client.Status(ctx)
 	if err != nil {
 		return []Finding{broken(check, "is admin.listen the one that the node was started with? If the process hangs, restart it: nothing accepted is lost",
 			"a process holds the data directory, and its admin API at %s does not answer: %v", d.cfg.Admin.Listen, err)}
@@ -107,7 +109,42 @@ func (d *doctor) runningNode(ctx context.Context) []Finding {
 			findings = append(findings, broken(name, c.Remedy, "%s, since %s", c.Reason, c.Since.Format(time.RFC3339)))
 		}
 	}
+	findings = append(findings, foreignSenders(ctx, client)...)
 	return append(findings, d.door(ctx))
+}
+
+// foreignSenders tells of requests that are no events of this node's form: their
+// senders hear nothing of it.
+func foreignSenders(ctx context.Context, client *admin.Client) (findings []Finding) {
+	const check = "senders"
+	g, err := client.TopDrops(ctx, admin.DropFilter{Since: time.Now().Add(-24 * time.Hour)}, []string{"looks_like", "project", "reason"}, 1000)
+	if err != nil {
+		return []Finding{broken(check, "run it again; if it stays so, look at the node's own log", "the node does not tell what it dropped: %v", err)}
+	}
+	for _, group := range g.Groups {
+		like := group.By["looks_like"]
+		if like == "" {
+			continue
+		}
+		from := "without a known key"
+		if group.By["project"] != "" {
+			from = fmt.Sprintf("with a key of project %q", group.By["project"])
+		}
+		what := fmt.Sprintf("drops in the last 24 h are %s", router.SDKName(like))
+		if group.By["reason"] == router.ReasonUnknownPath {
+			what = fmt.Sprintf("POSTs in the last 24 h to paths that this node does not have are %s", router.SDKName(like))
+		}
+		if like == router.LooksLikeOther {
+			findings = append(findings, fine(check, "%d %s, %s, the last %s ago", group.Drops, what, from, time.Since(group.Last).Round(time.Second)))
+			continue
+		}
+		findings = append(findings, doubtful(check, "nothing of them is stored: have the sender post to /v1/events or /v1/batch in the form of WIRE.md; forebay drops tail shows each",
+			"%d %s, %s, the last %s ago", group.Drops, what, from, time.Since(group.Last).Round(time.Second)))
+	}
+	if len(findings) == 0 {
+		findings = append(findings, fine(check, "nothing came in the last 24 h that is of another form than this node's"))
+	}
+	return findings
 }
 
 // stoppedNode opens the log and the state for reading.

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"forebay/node/drops"
 	"forebay/router"
 	"forebay/shipper"
 	"forebay/shipper/session"
@@ -84,6 +85,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	e.projects(c.m.projects.fold(tally.Projects))
 	e.ledger(n.ledger)
 	e.findings(n.router.Findings())
+	e.drops(n.drops.memory.Totals())
 	for _, cursor := range n.cursors.All() {
 		e.cursor(cursor.Status())
 	}
@@ -164,6 +166,22 @@ func (e emitter) ledger(l *ledger) {
 	const name, help = "forebay_ledger_uncertain_total", "Requests, and dropped events, that crashes may have left out of the counts, at most."
 	e.counter(name, help, float64(l.uncertain.Requests), "of", "requests")
 	e.counter(name, help, float64(l.uncertain.Events), "of", "events")
+}
+
+func (e emitter) drops(totals map[drops.Kind]uint64) {
+	foreign, by := map[string]uint64{}, map[drops.Kind]uint64{}
+	for k, n := range totals {
+		by[drops.Kind{Reason: k.Reason, Rule: k.Rule}] += n
+		if k.LooksLike != "" {
+			foreign[k.LooksLike] += n
+		}
+	}
+	for k, n := range by {
+		e.counter("forebay_drops_total", "Requests dropped whole and events dropped since the start, by reason and rule.", float64(n), "reason", k.Reason, "rule", k.Rule)
+	}
+	for like, n := range foreign {
+		e.counter("forebay_foreign_requests_total", "Drops since the start that look like another kind of SDK's, by whose.", float64(n), "looks_like", like)
+	}
 }
 
 func (e emitter) findings(all []router.Finding) {

@@ -96,6 +96,7 @@ type Node struct {
 	ledger     *ledger
 	health     *health
 	history    *history
+	drops      *dropMemory
 	metrics    *metrics
 
 	ingest        *router.Server
@@ -116,7 +117,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 		}
 	}()
 	for _, step := range []func() error{
-		n.openDir, n.openState, n.openLog, n.openKeys, n.openCursors, n.openReplays, n.openAudits, n.openRouter, n.openAdmin,
+		n.openDir, n.openState, n.openLog, n.openKeys, n.openCursors, n.openReplays, n.openAudits, n.openDropMemory, n.openRouter, n.openAdmin,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -160,7 +161,7 @@ func (n *Node) Run(ctx context.Context) error {
 	defer stopBackground()
 	var behind sync.WaitGroup
 	for _, actor := range []func(context.Context){
-		n.keyring.run, n.cursors.Run, n.replays.Run, n.audits.Run, n.disk.run, n.ledger.run, n.health.run, n.history.run, n.rebuildWindow, n.noteDurable,
+		n.keyring.run, n.cursors.Run, n.replays.Run, n.audits.Run, n.disk.run, n.ledger.run, n.health.run, n.history.run, n.drops.run, n.rebuildWindow, n.noteDurable,
 	} {
 		behind.Go(func() { actor(background) })
 	}
@@ -210,6 +211,7 @@ func (n *Node) stop(stopBackground func(), behind *sync.WaitGroup) error {
 		err = errors.Join(err, fmt.Errorf("a shipper did not end its requests within %s: what they carried is delivered again after the next start", stopTimeout))
 	}
 	err = errors.Join(err, n.ledger.save(true))
+	n.drops.save()
 	n.endStreams()
 	adminCtx, cancelAdmin := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancelAdmin()
@@ -319,6 +321,6 @@ func (n *Node) noteDurable(ctx context.Context) {
 func (n *Node) handler(token string) http.Handler {
 	return admin.NewHandler(admin.Options{
 		Node: n, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors, Replays: n.replays, Audits: n.audits, Privacy: n.privacyChecker, Keys: n.keyring,
-		Metrics: n.metrics.handler(), Token: token, Drops: n.router, Lines: n.tail, Reload: n.Reload, Nodes: func() []string { return n.config().Admin.Nodes }, Stopping: n.stopping, Logger: n.logger,
+		Metrics: n.metrics.handler(), Token: token, Drops: n.router, DropMemory: n.drops.memory, Lines: n.tail, Reload: n.Reload, Nodes: func() []string { return n.config().Admin.Nodes }, Stopping: n.stopping, Logger: n.logger,
 	})
 }

@@ -130,6 +130,7 @@ func (n *Node) openRouter() error {
 		Now:      n.believedNow,
 		Ceiling:  ceiling,
 		OnReply:  n.metrics.replied,
+		OnDrop:   n.drops.note,
 		Logger:   n.logger.With("part", "router"),
 	})
 	if err != nil {

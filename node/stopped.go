@@ -35,7 +35,7 @@ func OpenStopped(cfg config.Config, version string) (_ *Stopped, err error) {
 		}
 	}()
 	n.readOnly = true
-	for _, step := range []func() error{n.openDir, n.openState, n.openLog, n.openKeyring, n.openStoppedCursors, n.openReplays, n.openAudits} {
+	for _, step := range []func() error{n.openDir, n.openState, n.openLog, n.openKeyring, n.openStoppedCursors, n.openReplays, n.openAudits, n.openDropMemory} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -51,7 +51,7 @@ func isMissing(path string) bool {
 // Handler is the admin API over the stopped node.
 func (s *Stopped) Handler() http.Handler {
 	n := s.node
-	return admin.NewHandler(admin.Options{Node: s, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors, Replays: n.replays, Audits: n.audits, Privacy: n.privacyChecker, Keys: n.keyring})
+	return admin.NewHandler(admin.Options{Node: s, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors, Replays: n.replays, Audits: n.audits, DropMemory: n.drops.memory, Privacy: n.privacyChecker, Keys: n.keyring})
 }
 
 // Close gives up the data directory.

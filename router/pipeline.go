@@ -32,6 +32,8 @@ type passage struct {
 	live    []int    // the events that nothing has refused yet, as indices of verdict.events
 	digests []uint64 // of their idempotency keys, dedupe.NoKey for those without
 	batch   record.Batch
+
+	looksLike string // whose SDK it seems to come from, if it brings nothing of the node's form
 }
 
 // ingest takes one request from its body to the log. It returns once every
@@ -69,6 +71,7 @@ func (r *Router) ingest(p *passage) {
 		refusal = event.Refusal{Reason: event.Unauthorized, Rule: rule}
 	}
 	if refusal.Refused() {
+		p.look(refusal, body)
 		r.drop(p, refusal, 0)
 		return
 	}
@@ -78,8 +81,12 @@ func (r *Router) ingest(p *passage) {
 	batch, refusal := decoder.Decode(body.b, p.format, p.now)
 	if refusal.Refused() {
 		p.settings.putDecoder(decoder)
+		p.look(refusal, body)
 		r.drop(p, refusal, 0)
 		return
+	}
+	if len(batch.Events) > 0 && batch.Events[0].Refusal.Rule == event.RuleMissing {
+		p.looksLike = bodyLooksLike(p.req, body.b)
 	}
 	r.begin(p, batch)
 

@@ -86,6 +86,9 @@ type Options struct {
 	// to its reply, for a histogram. It must not block.
 	OnReply func(took time.Duration)
 
+	// OnDrop, if set, is called with each drop. It must not block.
+	OnDrop func(Drop)
+
 	Logger *slog.Logger // default: nothing is logged
 }
 
@@ -137,7 +140,7 @@ func New(opts Options) (*Router, error) {
 		maxRequests: int64(opts.MaxRequests), maxWaiting: int64(opts.MaxWaiting), holding: newHolding(opts.MaxHold),
 		headers: newFixedHeaders(), replyOK: []byte(replyOK),
 		decompressors: newDecompressors(opts.Decompressors),
-		tally:         newTally(), tap: newTap(),
+		tally:         newTally(), tap: newTap(opts.OnDrop),
 	}
 	if err := r.Change(opts.Settings); err != nil {
 		return nil, err
@@ -198,6 +201,7 @@ func (r *Router) newRoutes() *httprouter.Router {
 	routes := httprouter.New()
 	routes.RedirectTrailingSlash = false
 	routes.RedirectFixedPath = false
+	routes.NotFound = http.HandlerFunc(r.notFound)
 	for path, format := range map[string]event.Format{
 		"/v1/events": event.Envelope,
 		"/v1/batch":  event.Envelope,
@@ -308,7 +312,7 @@ func (r *Router) Stats() Stats {
 func (r *Router) Findings() []Finding { return r.findings.list() }
 
 // Drops returns up to n of the last drops, the oldest first; at most 1,000 are
-// kept.
+// kept, of which each project has a share.
 func (r *Router) Drops(n int) []Drop { return r.tap.recent(n) }
 
 // WatchDrops returns a channel of the drops from now on, until stop is called;

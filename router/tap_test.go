@@ -6,7 +6,7 @@ import (
 )
 
 func TestTap(t *testing.T) {
-	shared := newTap()
+	shared := newTap(nil)
 	if got := shared.recent(10); len(got) != 0 {
 		t.Errorf("%d drops before any", len(got))
 	}
@@ -41,5 +41,38 @@ func TestTap(t *testing.T) {
 	}
 	if _, _, ok := shared.watch(); ok {
 		t.Error("one watcher too many")
+	}
+}
+
+// TestFloodTakesNoOthersLastDrops: neither that of a project nor that of requests
+// without a key.
+func TestFloodTakesNoOthersLastDrops(t *testing.T) {
+	told := 0
+	shared := newTap(func(Drop) { told++ })
+	for i := range 5 {
+		shared.add(Drop{Project: "quiet", Field: fmt.Sprint(i)})
+	}
+	shared.add(Drop{Reason: ReasonUnknownPath, LooksLike: likeSegment})
+	for range 10 * tapSize {
+		shared.add(Drop{Project: "flood"})
+		shared.add(Drop{Reason: "unauthorized", Rule: "key_unknown"})
+	}
+	recent, by := shared.recent(tapSize), map[string]int{}
+	for i, d := range recent {
+		by[d.Project+d.Reason]++
+		if i > 0 && d.Number <= recent[i-1].Number {
+			t.Fatalf("drop %d comes behind %d", d.Number, recent[i-1].Number)
+		}
+	}
+	if len(recent) != tapSize || by["quiet"] != 5 || by[ReasonUnknownPath] != 1 || by["flood"] < tapSize/3 || by["unauthorized"] < tapSize/3 {
+		t.Errorf("of %d kept: %v", len(recent), by)
+	}
+	if told != 20*tapSize+6 {
+		t.Errorf("%d were told", told)
+	}
+	for s := range shared.shares {
+		if n := cap(shared.shares[s].drops); n > 4*tapSize {
+			t.Errorf("%s has memory for %d", s, n)
+		}
 	}
 }

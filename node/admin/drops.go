@@ -87,7 +87,7 @@ func (f DropFilter) query() string {
 // told.
 func (a *api) dropped() (Drops, error) {
 	if a.Drops == nil {
-		return nil, refuse(http.StatusUnprocessableEntity, "the node is stopped: drops are only remembered while it runs")
+		return nil, refuse(http.StatusUnprocessableEntity, "the node is stopped: drops are only described while it runs")
 	}
 	return a.Drops, nil
 }

@@ -46,7 +46,7 @@ var roots = map[string]any{
 	"ReloadReply": ReloadReply{}, "SegmentInfo": wal.SegmentInfo{}, "Report": wal.Report{}, "VerifyProgress": VerifyProgress{}, "Event": Event{},
 	"Replay": shipper.Replay{}, "ReplayReply": ReplayReply{}, "ReplayRequest": ReplayRequest{}, "DrainRequest": DrainRequest{}, "UndoRequest": UndoRequest{},
 	"KeyRequest": KeyRequest{}, "KnownKey": KnownKey{}, "Doubt": auth.Doubt{},
-	"Trace": Trace{}, "PrivacyReport": PrivacyReport{}, "NodeStatus": NodeStatus{}, "Drop": router.Drop{}, "Missed": Missed{}, "Range": shipper.Range{}, "GapRange": header.Range{},
+	"Trace": Trace{}, "PrivacyReport": PrivacyReport{}, "NodeStatus": NodeStatus{}, "Drop": router.Drop{}, "Missed": Missed{}, "DropGroups": DropGroups{}, "Range": shipper.Range{}, "GapRange": header.Range{},
 }
 
 // TestOpenAPI holds openapi.yaml to the handlers: the same routes in both, and

@@ -38,22 +38,23 @@ type Node interface {
 
 // Options are what the API stands on.
 type Options struct {
-	Node     Node
-	Log      *wal.Log
-	LogDir   string
-	Cursors  *shipper.Cursors
-	Replays  *shipper.Replays
-	Audits   *shipper.Audits
-	Keys     Keys
-	Privacy  func() (*privacy.Checker, error)   // by the rules that hold now
-	Metrics  http.Handler                       // nil: no /metrics
-	Token    string                             // empty: only for loopback and Unix sockets
-	Drops    Drops                              // nil: the node is stopped
-	Lines    LogTail                            // the node's own log; nil: the node is stopped
-	Reload   func(Command) (ReloadReply, error) // reads the configuration anew; nil: the node is stopped
-	Nodes    func() []string                    // admin addresses of the other nodes; nil: the node is stopped
-	Stopping context.Context                    // when it ends, so do streams; nil: they do not
-	Logger   *slog.Logger
+	Node       Node
+	Log        *wal.Log
+	LogDir     string
+	Cursors    *shipper.Cursors
+	Replays    *shipper.Replays
+	Audits     *shipper.Audits
+	Keys       Keys
+	Privacy    func() (*privacy.Checker, error)   // by the rules that hold now
+	Metrics    http.Handler                       // nil: no /metrics
+	Token      string                             // empty: only for loopback and Unix sockets
+	Drops      Drops                              // nil: the node is stopped
+	DropMemory DropMemory                         // how much was dropped, by kind and time
+	Lines      LogTail                            // the node's own log; nil: the node is stopped
+	Reload     func(Command) (ReloadReply, error) // reads the configuration anew; nil: the node is stopped
+	Nodes      func() []string                    // admin addresses of the other nodes; nil: the node is stopped
+	Stopping   context.Context                    // when it ends, so do streams; nil: they do not
+	Logger     *slog.Logger
 }
 
 // Drops shows what the front door drops; *router.Router does.
@@ -116,6 +117,7 @@ func NewHandler(o Options) http.Handler {
 	r.POST("/admin/v1/drain", a.guard(a.drain))
 	r.GET("/admin/v1/privacy/report", a.guard(a.privacyReport))
 	r.GET("/admin/v1/drops", a.drops)
+	r.GET("/admin/v1/drops/top", a.guard(a.topDrops))
 	r.GET("/admin/v1/drops/stream", a.streams(a.streamDrops))
 	r.NotFound = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusNotFound, Problem{Error: "no such path: see the admin API in OPERATING.md"})

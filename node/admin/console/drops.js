@@ -82,7 +82,7 @@ function draw() {
   put(byId("tap"), shown.length === 0 ? el("p", { class: "hint" }, "None yet.")
     : table("The last drops, the newest first", ["Time", "Project", "Reason", "Field and rule", "Sender"],
       shown.map(d => [clock(d.time), d.project === "" ? el("i", {}, name("")) : foreign(d.project), d.reason,
-        [d.field ? foreign(d.field) : "", d.rule ? ` ${plain(d.rule)}` : ""],
+        [d.field ? foreign(d.field) : "", d.rule ? ` ${plain(d.rule)}` : "", d.looks_like ? ` looks like ${plain(d.looks_like)}` : ""],
         foreign([d.app_id, d.sdk_version].filter(Boolean).join(" "))])))
 }
 
