@@ -63,7 +63,7 @@ func (h *health) look(now time.Time) {
 	wall, mono := now.Round(0).UTC(), time.Now()
 	cursors, keys := h.node.cursorStatus(), h.keyState(wall)
 	checks := []admin.Check{
-		h.accept(keys), h.drain(), h.durable(mono), h.disk(mono), h.ship(cursors), h.moves(cursors, mono), keys.check(), h.clock(wall, mono), h.ledger(cursors), h.log(mono),
+		h.accept(keys), h.drain(), h.durable(mono), h.disk(mono), h.ship(cursors), h.parked(cursors, wall), h.moves(cursors, mono), keys.check(), h.clock(wall, mono), h.ledger(cursors), h.log(mono),
 	}
 	if c, read := h.schema(); read {
 		checks = append(checks, c)
@@ -211,8 +211,11 @@ func (h *health) log(now time.Time) admin.Check {
 
 // ship: is some cursor failing or paused?
 func (h *health) ship(cursors []shipper.Status) admin.Check {
-	var reasons []string
+	var reasons, remedies []string
 	for _, s := range cursors {
+		if s.State != shipper.Running {
+			remedies = append(remedies, s.Remedy())
+		}
 		switch {
 		case s.State == shipper.Paused:
 			reasons = append(reasons, fmt.Sprintf("cursor %s is paused by %s: %s", s.Name, s.Pause.By, s.Pause.Reason))
@@ -221,22 +224,38 @@ func (h *health) ship(cursors []shipper.Status) admin.Check {
 		}
 	}
 	if len(reasons) > 0 {
-		return bad("ship", true, "mend its destination, then it goes on by itself, or after forebay cursor resume NAME if an operator paused it", "%s", strings.Join(reasons, "; "))
+		return bad("ship", true, strings.Join(remedies, "; "), "%s", strings.Join(reasons, "; "))
 	}
 	return good("ship")
 }
 
+// parkedPatience is how long sessions may fail before the check says so: most
+// failures pass.
+const parkedPatience = time.Minute
+
+// parked: do some sessions fail while others are delivered?
+func (h *health) parked(cursors []shipper.Status, now time.Time) admin.Check {
+	for _, s := range cursors {
+		if p := s.Parked; p != nil && s.State == shipper.Running && now.Sub(p.Since) > parkedPatience {
+			return bad("parked", true, s.Remedy(), "%d of the sessions of cursor %s fail while others are delivered, since %s; %d events of theirs wait: %s",
+				p.Sessions, s.Name, p.Since.Format(time.RFC3339), p.Events, p.Cause)
+		}
+	}
+	return good("parked")
+}
+
 // moves: is some cursor stuck, neither failing nor paused?
 func (h *health) moves(cursors []shipper.Status, now time.Time) admin.Check {
-	var reasons []string
+	var reasons, remedies []string
 	for _, s := range cursors {
 		if since := h.stuck.since(s, now); !since.IsZero() {
 			reasons = append(reasons, fmt.Sprintf("cursor %s stands at seq %d since %s with %d events to deliver: %s",
 				s.Name, s.NextSeq, since.UTC().Format(time.RFC3339), s.LagEvents, whyStuck(s)))
+			remedies = append(remedies, fmt.Sprintf("look at the destination; forebay cursor pause %s and then resume %s begins its requests anew", s.Name, s.Name))
 		}
 	}
 	if len(reasons) > 0 {
-		return bad("progress", true, "look at the destination; forebay cursor pause NAME and then resume NAME begins its requests anew", "%s", strings.Join(reasons, "; "))
+		return bad("progress", true, strings.Join(remedies, "; "), "%s", strings.Join(reasons, "; "))
 	}
 	return good("progress")
 }

@@ -210,7 +210,7 @@ func (e emitter) cursor(s shipper.Status) {
 	e.gauge("forebay_cursor_next_seq", "First event not yet delivered.", float64(s.NextSeq), "cursor", s.Name)
 	e.gauge("forebay_cursor_epoch", "Epoch of the cursor.", float64(s.Epoch), "cursor", s.Name)
 	e.gauge("forebay_cursor_lag_events", "Events not yet delivered.", float64(s.LagEvents), "cursor", s.Name)
-	e.gauge("forebay_cursor_lag_seconds", "Age of the oldest event not yet delivered.", s.LagSeconds, "cursor", s.Name)
+	e.gauge("forebay_cursor_lag_seconds", "Age of the oldest event not yet delivered, parked sessions left out.", s.LagSeconds, "cursor", s.Name)
 	e.gauge("forebay_cursor_rate", "Events delivered a second, over the last minute.", s.RatePerSecond, "cursor", s.Name)
 	if s.Capacity > 0 {
 		e.gauge("forebay_cursor_capacity", "Events delivered a second while it was last behind; absent until it was.", s.Capacity, "cursor", s.Name)
@@ -223,6 +223,13 @@ func (e emitter) cursor(s shipper.Status) {
 	} {
 		e.gauge("forebay_cursor_events", "Events by what became of them at the cursor; together they are those accepted.", float64(n), "cursor", s.Name, "fate", fate)
 	}
+	var p shipper.Parked
+	if s.Parked != nil {
+		p = *s.Parked
+	}
+	e.gauge("forebay_cursor_parked_sessions", "Sessions that fail while others are delivered.", float64(p.Sessions), "cursor", s.Name)
+	e.gauge("forebay_cursor_parked_events", "Events of parked sessions that wait.", float64(p.Events), "cursor", s.Name)
+	e.gauge("forebay_cursor_parked_seconds", "How long the session has failed that has done so for longest.", since(p.Since), "cursor", s.Name)
 	if st, ok := s.Sink.(session.Stats); ok {
 		const what = "that a request to the Session Manager holds at most: as configured, or what it has been found to take."
 		e.gauge("forebay_session_request_events", "Events "+what, float64(st.RequestEvents))
@@ -242,6 +249,14 @@ func (e emitter) watched(w shipper.Watched) {
 	e.gauge("forebay_audit_proven_timestamp_seconds", "When the destination was last asked, in Unix time; 0: not yet.", proven, "cursor", w.Cursor)
 	e.gauge("forebay_audit_holes", "Events counted as delivered that are not at the destination.", float64(w.Missing), "cursor", w.Cursor)
 	e.gauge("forebay_audit_duplicates", "Events that are at the destination more than once, and have not merged yet.", float64(w.Doubles), "cursor", w.Cursor)
+}
+
+// since is the age of a time in seconds, 0 if there is none.
+func since(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return max(time.Since(t).Seconds(), 0)
 }
 
 func truth(b bool) float64 {

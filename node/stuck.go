@@ -34,7 +34,8 @@ func newStuckWatch(patience func(cursor string) time.Duration) *stuckWatch {
 // stuck, the zero time if it is not.
 func (w *stuckWatch) since(s shipper.Status, now time.Time) time.Time {
 	at, known := w.standing[s.Name]
-	if s.LagEvents == 0 || s.State != shipper.Running || s.Stopped {
+	flows := s.Parked != nil && (s.LagEvents <= s.Parked.Events || s.RatePerSecond > 0) // the position waits for those that are parked
+	if s.LagEvents == 0 || s.State != shipper.Running || s.Stopped || flows {
 		delete(w.standing, s.Name)
 		return time.Time{}
 	}

@@ -39,6 +39,8 @@ type Cursor struct {
 	cancel    context.CancelFunc // ends the running Ship
 	stopped   chan struct{}      // closed when it has ended
 	failure   failure
+	nextTry   time.Time // zero: none is waited for
+	counts    bool      // the sink counts what it delivers
 	rate      meter
 	capacity  capacity
 	dead      deadCount
@@ -217,7 +219,13 @@ func (c *Cursor) advance(epoch, next uint64, over passed, writes []Write) error 
 		if done {
 			c.current = nil
 		}
-		c.rate.add(time.Now(), next-from)
+		if !c.counts {
+			c.rate.add(time.Now(), next-from)
+		}
+		if f, _ := c.frontLocked(); f.Parked != nil { // then the position tells nothing of the pace
+			c.capacity.begin(time.Now(), newest)
+			return
+		}
 		c.capacity.advanced(time.Now(), next-from, next, newest)
 	}, writes...)
 }

@@ -194,6 +194,30 @@ func (c *Cursor) audited(verb string, cmd Command, change func(*position)) error
 		})
 }
 
+// Retry tries at once: it ends a rest between two tries, and a pause that the
+// cursor took itself. A cursor that needs none goes on undisturbed; one that an
+// operator paused is refused, since a resume is meant for that.
+func (c *Cursor) Retry(ctx context.Context, cmd Command) error {
+	if p := c.position().Pause; p != nil {
+		return c.refuse("it is paused by %s: %s; forebay cursor resume %s lets it go on", p.By, p.Reason, c.name)
+	}
+	if s := c.Status(); s.State == Running && s.Parked == nil {
+		return nil
+	}
+	return c.still(ctx, func() error {
+		if err := c.audited("retry", cmd, func(*position) {}); err != nil {
+			return err
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.stalled = nil
+		return nil
+	})
+}
+
+// ownName is who pauses a cursor that pauses itself.
+const ownName = "forebay"
+
 // ownPause is the pause that the cursor took itself, nil if there is none.
 func (c *Cursor) ownPause() *Pause {
 	c.mu.Lock()
@@ -206,7 +230,7 @@ func (c *Cursor) ownPauseLocked() *Pause {
 	if c.stalled == nil {
 		return nil
 	}
-	return &Pause{Reason: c.stalled.Reason, By: "forebay", Since: c.stalledAt}
+	return &Pause{Reason: c.stalled.Reason, By: ownName, Since: c.stalledAt, Asks: c.stalled.Probe != nil}
 }
 
 // move applies change to the position under a new epoch, remembers where it

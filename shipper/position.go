@@ -20,6 +20,9 @@ type Pause struct {
 	By     string    `json:"by"`
 	Since  time.Time `json:"since"`
 	Until  time.Time `json:"until,omitzero"` // zero: until someone resumes it
+
+	// Asks says that the cursor paused itself, and asks whether the cause has gone.
+	Asks bool `json:"asks_again,omitempty"`
 }
 
 // position is what a cursor saves. Everything below Next is accounted for.

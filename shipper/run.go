@@ -79,6 +79,8 @@ func (c *Cursor) leave() {
 func (c *Cursor) rest(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
+	c.triesAt(time.Now().Add(d))
+	defer c.triesAt(time.Time{})
 	select {
 	case <-t.C:
 		return nil
@@ -129,12 +131,15 @@ func (c *Cursor) await(ctx context.Context) (turn, error) {
 			after = time.After(left)
 		case pause == nil && stalled != nil && stalled.Probe != nil:
 			after = time.After(probeEvery)
+			c.triesAt(time.Now().Add(probeEvery))
 		}
 		select {
 		case <-ctx.Done():
 			return turn{}, ctx.Err()
 		case <-c.wake:
+			c.triesAt(time.Time{})
 		case <-after:
+			c.triesAt(time.Time{})
 			if pause == nil {
 				c.probe(ctx, stalled)
 			}
@@ -216,7 +221,11 @@ func (c *Cursor) settle(err error, interrupted bool) (again bool) {
 	case err == nil:
 		return true
 	case errors.As(err, &pause):
-		c.logger.Error("paused until an operator acts", "reason", pause.Reason, "err", pause.Err)
+		text := "paused until forebay cursor resume " + c.name
+		if pause.Probe != nil {
+			text = fmt.Sprintf("paused, asks every %s whether the cause has gone, and goes on by itself then", probeEvery)
+		}
+		c.logger.Error(text, "reason", pause.Reason, "err", pause.Err)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.stalled, c.stalledAt = pause, time.Now().UTC()

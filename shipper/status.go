@@ -20,7 +20,7 @@ type Status struct {
 	State           string    `json:"state"`
 	Stopped         bool      `json:"stopped,omitempty"` // the node does not run: whatever the state, nothing is delivered
 	LagEvents       uint64    `json:"lag_events"`
-	LagSeconds      float64   `json:"lag_seconds"` // age of the oldest event not shipped, 0 if there is none
+	LagSeconds      float64   `json:"lag_seconds"` // age of the oldest event not shipped, save parked ones; 0 if there is none
 	OldestUnshipped time.Time `json:"oldest_unshipped,omitzero"`
 	RatePerSecond   float64   `json:"rate_per_second"`               // over the last minute
 	Capacity        float64   `json:"capacity_per_second,omitempty"` // events a second while it was last behind; 0 if not known
@@ -30,6 +30,10 @@ type Status struct {
 	Plan            *Plan     `json:"plan,omitempty"`
 	Pause           *Pause    `json:"pause,omitempty"`
 	LastError       string    `json:"last_error"`
+	ErrorEnded      time.Time `json:"error_ended,omitzero"` // when it was over; zero: it is not
+	NextTry         time.Time `json:"next_try,omitzero"`
+	Parked          *Parked   `json:"parked,omitempty"`
+	Advice          string    `json:"remedy,omitempty"`
 	ErrorSince      time.Time `json:"error_since,omitzero"`
 	ErrorCount      uint64    `json:"error_count,omitempty"` // tries that failed since then
 	Dead            int       `json:"dead"`
@@ -64,6 +68,7 @@ type failure struct {
 	since  time.Time
 	count  uint64
 	active bool
+	ended  time.Time
 }
 
 func (c *Cursor) report(err error) {
@@ -73,7 +78,9 @@ func (c *Cursor) report(err error) {
 		if c.failure.active {
 			c.logger.Info("delivering again", "failed_tries", c.failure.count, "since", c.failure.since)
 		}
-		c.failure.active = false
+		if c.failure.active {
+			c.failure.active, c.failure.ended = false, time.Now().UTC()
+		}
 		return
 	}
 	c.capacity.interrupt()
@@ -94,8 +101,9 @@ func (c *Cursor) Status() Status {
 		Name: c.name, NextSeq: c.pos.Next, Epoch: c.pos.Epoch, State: Running,
 		ReplayTo: c.pos.RepeatsTo, Pause: c.pos.Pause, Stopped: !c.runs,
 		RatePerSecond: c.rate.perSecond(time.Now()), Capacity: c.capacity.perSecond(), CapacityAt: c.capacity.at,
-		LastError: c.failure.text, ErrorSince: c.failure.since, ErrorCount: c.failure.count,
-		Dead: c.dead.letters, Requeued: c.dead.requeued, Discarded: c.pos.Discarded,
+		LastError: c.failure.text, ErrorSince: c.failure.since, ErrorCount: c.failure.count, ErrorEnded: c.failure.ended,
+		NextTry: c.nextTry,
+		Dead:    c.dead.letters, Requeued: c.dead.requeued, Discarded: c.pos.Discarded,
 		Lost: c.pos.Lost, Expired: c.pos.Expired, Skipped: c.pos.Skipped,
 	}
 	s.Account = c.account.state(&c.pos, max(durable, c.pos.Next-1))
@@ -108,27 +116,51 @@ func (c *Cursor) Status() Status {
 	}
 	if c.stalled != nil {
 		s.State = Paused
-		s.LastError = shorten(c.stalled.Error())
+		s.LastError, s.ErrorSince, s.ErrorCount, s.ErrorEnded = shorten(c.stalled.Error()), c.stalledAt, 0, time.Time{}
 		if s.Pause == nil {
 			s.Pause = c.ownPauseLocked()
 		}
 	}
 	if c.pos.Pause != nil {
-		s.State = Paused
+		s.State, s.NextTry = Paused, c.pos.Pause.Until
 	}
-	behind := durable + 1 - min(s.NextSeq, durable+1)
+	oldest := s.NextSeq
+	waits := durable + 1 - min(s.NextSeq, durable+1)
+	if f, ok := c.frontLocked(); ok && waits > 0 {
+		waits = c.account.ahead(&s.Account, f, s.NextSeq)
+		if s.State == Running { // else the parked ones are what fails
+			oldest = max(oldest, f.Flowing)
+		}
+		if waits > 0 && s.State != Failing {
+			s.Parked = f.Parked
+		}
+		if s.NextTry.IsZero() && s.State != Paused {
+			s.NextTry = f.NextTry
+		}
+	}
+	s.LagEvents = waits
 	if s.State == Running && c.runs {
-		s.CatchUpSeconds = c.capacity.takes(behind, c.flush)
+		if p := s.Parked; p != nil {
+			waits -= min(waits, p.Events)
+		}
+		s.CatchUpSeconds = c.capacity.takes(waits, c.flush)
 	}
 	c.mu.Unlock()
 
-	if durable >= s.NextSeq {
-		s.LagEvents = behind
-		if at, err := c.log.TimeOf(s.NextSeq); err == nil && !at.IsZero() {
+	if durable >= oldest && s.LagEvents > 0 {
+		if at, err := c.log.TimeOf(oldest); err == nil && !at.IsZero() {
 			s.OldestUnshipped = at
 			s.LagSeconds = max(time.Since(at).Seconds(), 0)
 		}
 	}
+	if p := s.Parked; p != nil {
+		parked := *p
+		if at, err := c.log.TimeOf(s.NextSeq); err == nil {
+			parked.Oldest = at
+		}
+		s.Parked = &parked
+	}
+	s.Advice = s.Remedy()
 	if r, ok := c.sink.(Reporter); ok {
 		s.Sink = r.Status()
 	}

@@ -17,7 +17,7 @@ import (
 
 func newCursor(g *globals) *cobra.Command {
 	c := &cobra.Command{Use: "cursor", Short: "Inspect, pause, step and move the shippers' cursors"}
-	c.AddCommand(newCursorList(g), newCursorShow(g), newCursorPause(g), newCursorResume(g), newCursorStep(g),
+	c.AddCommand(newCursorList(g), newCursorShow(g), newCursorPause(g), newCursorResume(g), newCursorRetry(g), newCursorStep(g),
 		newCursorRewind(g), newCursorUndo(g))
 	return c
 }
@@ -41,15 +41,11 @@ func newCursorList(g *globals) *cobra.Command {
 }
 
 func (g *globals) showCursors(all []shipper.Status) error {
-	rows := [][]string{{"CURSOR", "STATE", "NEXT", "EPOCH", "LAG", "OLDEST", "RATE", "DEAD", "LAST ERROR"}}
+	rows := [][]string{{"CURSOR", "STATE", "NEXT", "EPOCH", "LAG", "OLDEST", "RATE", "DEAD", "WHY"}}
 	for _, s := range all {
-		lastError := s.LastError
-		if s.State == shipper.Running {
-			lastError = "" // over; cursor show still has it
-		}
 		rows = append(rows, []string{
 			s.Name, stateText(s), fmt.Sprint(s.NextSeq), fmt.Sprint(s.Epoch), fmt.Sprint(s.LagEvents),
-			seconds(s.LagSeconds), fmt.Sprintf("%.0f/s", s.RatePerSecond), fmt.Sprint(s.Dead), lastError,
+			seconds(s.LagSeconds), fmt.Sprintf("%.0f/s", s.RatePerSecond), fmt.Sprint(s.Dead), whyCursor(s),
 		})
 	}
 	return g.table(rows...)
@@ -107,15 +103,23 @@ func (g *globals) showCursor(s shipper.Status) error {
 		add("replays", "up to seq %d", s.ReplayTo)
 	}
 	if p := s.Pause; p != nil {
-		until := "until it is resumed"
-		if !p.Until.IsZero() {
-			until = "until " + p.Until.Format(time.RFC3339)
-		}
-		add("paused", "by %s since %s, %s: %s", p.By, ago(p.Since), until, p.Reason)
+		add("paused", "by %s %s ago, %s: %s", p.By, ago(p.Since), untilText(p), p.Reason)
+	}
+	if s.Parked != nil {
+		add("parked", "%s", strings.TrimPrefix(parkedText(s), "parked "))
+		add("", "%s", s.Parked.Cause)
 	}
 	if s.LastError != "" {
 		add("last error", "%s", s.LastError)
-		add("", "first %s ago, %s failed", ago(s.ErrorSince), count(s.ErrorCount, "try"))
+		switch {
+		case !s.ErrorEnded.IsZero():
+			add("", "over since %s ago, it began %s ago", ago(s.ErrorEnded), ago(s.ErrorSince))
+		case s.ErrorCount > 0:
+			add("", "first %s ago, %s failed%s", ago(s.ErrorSince), count(s.ErrorCount, "try"), nextTry(s.NextTry))
+		}
+	}
+	if s.Advice != "" {
+		add("what to do", "%s", s.Advice)
 	}
 	if p := s.Plan; p != nil {
 		add("plan in flight", "seq %d to %d, %d rows, token %s, since %s", p.First, p.Last, p.Rows, p.Token, ago(p.At))

@@ -44,6 +44,21 @@ func newCursorResume(g *globals) *cobra.Command {
 	return cmd
 }
 
+func newCursorRetry(g *globals) *cobra.Command {
+	var why string
+	cmd := &cobra.Command{
+		Use: "retry NAME", Short: "Try now what fails, and end a pause that the cursor took itself", Args: exactArgs("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return g.withNode(func(c *admin.Client) error {
+				s, err := c.Retry(cmd.Context(), args[0], command(why))
+				return g.showState(s, err)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&why, "why", "", "reason, for the audit trail")
+	return cmd
+}
+
 func (g *globals) showState(s shipper.Status, err error) error {
 	if err != nil {
 		return err

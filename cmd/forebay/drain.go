@@ -113,6 +113,8 @@ func undelivered(s admin.Status) string {
 			part += fmt.Sprintf(" and is paused by %s: %s", c.Pause.By, c.Pause.Reason)
 		case c.State == shipper.Failing:
 			part += " and fails: " + c.LastError
+		case c.Parked != nil:
+			part += ", " + parkedText(c)
 		}
 		parts = append(parts, part)
 	}

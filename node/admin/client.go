@@ -145,6 +145,11 @@ func (c *Client) Resume(ctx context.Context, name string, cmd Command) (s shippe
 	return s, c.post(ctx, cursorPath(name, "resume"), cmd, &s)
 }
 
+// Retry has a cursor try now.
+func (c *Client) Retry(ctx context.Context, name string, cmd Command) (s shipper.Status, err error) {
+	return s, c.post(ctx, cursorPath(name, "retry"), cmd, &s)
+}
+
 // Step lets a paused cursor deliver one batch.
 func (c *Client) Step(ctx context.Context, name string, cmd Command) (m shipper.Moved, err error) {
 	return m, c.post(ctx, cursorPath(name, "step"), cmd, &m)

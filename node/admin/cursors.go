@@ -64,6 +64,18 @@ func (a *api) resume(r *http.Request, p httprouter.Params) (any, error) {
 	return c.Status(), nil
 }
 
+func (a *api) retry(r *http.Request, p httprouter.Params) (any, error) {
+	var req Command
+	c, err := a.command(r, p, &req)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Retry(r.Context(), req.shipper()); err != nil {
+		return nil, err
+	}
+	return c.Status(), nil
+}
+
 func (a *api) step(r *http.Request, p httprouter.Params) (any, error) {
 	var req Command
 	c, err := a.command(r, p, &req)

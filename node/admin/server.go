@@ -86,6 +86,7 @@ func NewHandler(o Options) http.Handler {
 	r.GET("/admin/v1/cursors/:name", a.guard(a.cursor))
 	r.POST("/admin/v1/cursors/:name/pause", a.guard(a.pause))
 	r.POST("/admin/v1/cursors/:name/resume", a.guard(a.resume))
+	r.POST("/admin/v1/cursors/:name/retry", a.guard(a.retry))
 	r.POST("/admin/v1/cursors/:name/step", a.guard(a.step))
 	r.POST("/admin/v1/cursors/:name/rewind", a.guard(a.rewind))
 	r.POST("/admin/v1/cursors/:name/undo", a.guard(a.undo))

@@ -65,7 +65,7 @@ func (r *run) find(ctx context.Context) error {
 			return nil
 		}
 		r.feed.Report(err)
-		if err := r.backoff.Wait(ctx); err != nil {
+		if err := r.feed.Rest(ctx, r.backoff.Next()); err != nil {
 			return err
 		}
 	}
@@ -176,7 +176,7 @@ func (r *run) try(ctx context.Context, op func() error) error {
 	for err != nil {
 		r.feed.Report(err)
 		r.file.discard(r.sink.disk)
-		if err := r.backoff.Wait(ctx); err != nil {
+		if err := r.feed.Rest(ctx, r.backoff.Next()); err != nil {
 			return err
 		}
 		if err = r.rewrite(ctx); err == nil {

@@ -271,10 +271,10 @@ func (d *delivery) react(ctx context.Context, failure error) error {
 	case tooManyParts:
 		d.pace = min(max(2*d.pace, slower), slowest)
 		d.feed.Report(failure)
-		return shipper.Sleep(ctx, d.pace)
+		return d.feed.Rest(ctx, d.pace)
 	}
 	d.feed.Report(failure)
-	return d.backoff.Wait(ctx)
+	return d.feed.Rest(ctx, d.backoff.Next())
 }
 
 // isGone tells whether the server misses the table or its database.

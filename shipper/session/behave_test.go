@@ -147,8 +147,13 @@ func TestIsolation(t *testing.T) {
 		return s.ParkedCount == 10 && s.Sessions == 10 && !s.Down && len(s.Parked) > 0
 	})
 	s := stats(sink)
-	if ship.Next() != 1 || ship.Status().State != shipper.Failing {
+	if ship.Next() != 1 {
 		t.Errorf("position %d, %+v", ship.Next(), s)
+	}
+	ship.WaitFor("twenty events wait", func() bool { return ship.Status().LagEvents == 20 })
+	if got := ship.Status(); got.State != shipper.Running || got.Parked == nil || got.Parked.Sessions != 10 || got.Parked.Events != 20 ||
+		got.LagEvents != 20 || got.Account.Pending != 20 || got.Account.Shipped != rig.Log.DurableSeq()-20 || got.Account.Imbalance != 0 {
+		t.Errorf("ten sessions of two events each wait, and the others flow: %+v", got)
 	}
 	for _, p := range s.Parked {
 		if p.Project != "shop" || p.Cause == "" || p.Since.IsZero() || p.Failures < 1 || p.Waiting != 2 {

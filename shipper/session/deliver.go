@@ -145,7 +145,7 @@ func (r *run) accepted(done result, now time.Time) {
 		r.sink.sizes.learn(now, s, eventsOrBytes, l.sized.cause)
 	}
 	r.unpark(l, now)
-	if r.unsure && r.parked == 0 {
+	if r.unsure { // others may fail: they are parked
 		r.unsure = false
 		r.feed.Report(nil)
 	}
@@ -178,7 +178,7 @@ func (r *run) alive(now time.Time) {
 func (r *run) park(l *lane, n int, a answer, now time.Time) {
 	r.touch(now)
 	if l.failures == 0 {
-		r.parked++
+		r.parked[l] = struct{}{}
 		l.since, l.failed, l.counted, l.outage = now, 0, now, r.breaker.outage(now)
 	}
 	r.countFailed(l, now)
@@ -198,17 +198,31 @@ func (r *run) park(l *lane, n int, a answer, now time.Time) {
 	if !r.feed.Fill() {
 		r.troubles.changed[l.id] = l
 	}
-	r.unsure = true
-	if a.down {
-		r.feed.Report(a.err)
-	} else {
-		r.feed.Report(fmt.Errorf("session %q of project %q: %w", l.key.session, l.key.project, a.err))
-	}
+	r.report(l, a)
 	if r.tooOld(l) {
 		r.setAside(l, now)
 		return
 	}
 	heap.Push(&r.waiting, l)
+}
+
+// report tells operators of a failure, if it is more than this session's: no
+// connection comes about, many fail, or nothing else has been taken since.
+func (r *run) report(l *lane, a answer) {
+	l.alone = l.alone || r.passed.After(l.since)
+	switch {
+	case a.down:
+		r.feed.Report(a.err)
+	case r.breaker.open || l.failures > 1 && !l.alone:
+		r.feed.Report(fmt.Errorf("session %q of project %q: %w", l.key.session, l.key.project, a.err))
+	default:
+		if l.failures == parkedTold {
+			r.o.Logger.Warn("a session fails while others are delivered: it waits and is tried again by itself",
+				"project", l.key.project, "session", l.key.session, "since", l.since, "next_try", l.due, "err", a.err)
+		}
+		return
+	}
+	r.unsure = true
 }
 
 // unpark notes that a session's request was answered.
@@ -217,8 +231,8 @@ func (r *run) unpark(l *lane, now time.Time) {
 		return
 	}
 	r.touch(now)
-	r.parked--
-	l.failures, l.told = 0, false
+	delete(r.parked, l)
+	l.failures, l.told, l.alone = 0, false, false
 	l.backoff.Reset()
 	if !r.feed.Fill() {
 		r.troubles.changed[l.id] = l

@@ -24,6 +24,7 @@ func (r *run) take(b batch, now time.Time) {
 	r.next = b.last + 1
 	if len(b.lost) > 0 {
 		r.gaps.addLost(b.lost, now)
+		r.missing = append(r.missing, b.lost...)
 	}
 	for i := range b.stretches {
 		r.takeStretch(&b.stretches[i], now)
@@ -45,6 +46,7 @@ func (r *run) takeStretch(s *stretch, now time.Time) {
 	for _, e := range events {
 		r.held += e.held()
 	}
+	r.queued += len(events)
 	l := r.lanes[s.key]
 	if l != nil {
 		l.queue = append(l.queue, events...)
@@ -82,7 +84,7 @@ func (r *run) open(l *lane, now time.Time) {
 	r.lanes[l.key] = l
 	heap.Push(&r.byFirst, l)
 	if r.troubles.restore(l); l.failures > 0 {
-		r.parked++
+		r.parked[l] = struct{}{}
 		l.due, l.counted, l.outage = now, now, r.breaker.outage(now)
 		heap.Push(&r.waiting, l)
 		return
@@ -108,6 +110,8 @@ func (r *run) drop(l *lane, n int, now time.Time) {
 	for _, e := range l.queue[:n] {
 		r.held -= e.held()
 	}
+	r.queued -= n
+	r.feed.Delivered(n)
 	l.pop(n)
 	if len(l.queue) > 0 {
 		r.byFirst.moved(l)

@@ -57,6 +57,7 @@ type lane struct {
 	counted  time.Time
 	outage   time.Duration // how long the endpoint had been down by then
 	cause    string
+	alone    bool // it failed while others were taken: that says nothing of the endpoint
 	backoff  shipper.Backoff
 	due      time.Time // of the next try
 	told     bool      // due is what the receiver asked for

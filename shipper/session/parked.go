@@ -29,6 +29,7 @@ type trouble struct {
 	Failed time.Duration `json:"failed_ns,omitempty"`
 
 	Cause string `json:"cause"`
+	Alone bool   `json:"alone,omitempty"` // while others were taken
 }
 
 // troubles are the sessions in trouble, by how the state names them.
@@ -74,7 +75,7 @@ func (t *troubles) restore(l *lane) {
 		return
 	}
 	delete(t.parked, l.id)
-	l.failures, l.since, l.failed, l.cause = saved.Failures, saved.Since, saved.Failed, saved.Cause
+	l.failures, l.since, l.failed, l.cause, l.alone = saved.Failures, saved.Since, saved.Failed, saved.Cause, saved.Alone
 }
 
 // put sets a session aside, take lets it back.
@@ -96,7 +97,7 @@ func (t *troubles) isAside(id header.SessionID) bool {
 func (l *lane) trouble() trouble {
 	return trouble{
 		Project: l.key.project, Session: l.key.session, Since: l.since.UTC(),
-		Failures: l.failures, Failed: l.failed, Cause: l.cause,
+		Failures: l.failures, Failed: l.failed, Cause: l.cause, Alone: l.alone,
 	}
 }
 

@@ -43,11 +43,13 @@ type run struct {
 	ready   fifo
 	waiting byDue
 	burying []*lane
-	parked  int
+	parked  map[*lane]struct{}
 	unsure  bool // operators may have been told of a failure that is over
 	held    int64
-	next    uint64 // first seq not read
-	left    uint64 // first letter of a fill that is left for later; 0: there is none
+	queued  int       // events in the lanes
+	missing []wal.Gap // of the log, at or above the low watermark
+	next    uint64    // first seq not read
+	left    uint64    // first letter of a fill that is left for later; 0: there is none
 	eof     bool
 
 	inFlight int
@@ -107,7 +109,7 @@ func newRun(s *Sink, feed *shipper.Feed) (*run, error) {
 		sink: s, o: s.opts, feed: feed,
 		batches: make(chan batch), jobs: make(chan job, s.opts.Lanes), results: make(chan result, s.opts.Lanes),
 		commits: make(chan commit, 1), committed: make(chan error, 1),
-		lanes: map[laneKey]*lane{}, breaker: newBreaker(s.opts.Lanes, time.Now()),
+		lanes: map[laneKey]*lane{}, parked: map[*lane]struct{}{}, breaker: newBreaker(s.opts.Lanes, time.Now()),
 		refused: map[header.SessionID]struct{}{},
 		marks:   newMarks(feed.Epoch()), gaps: newGaps(), troubles: newTroubles(),
 		unsure: true, next: feed.Start(), position: feed.Start(),
@@ -271,7 +273,7 @@ func (r *run) finished() bool {
 
 // room says whether more events may be read.
 func (r *run) room() bool {
-	return r.end == nil && !r.eof && r.held < r.o.MaxHeldBytes && r.parked < r.o.MaxParked &&
+	return r.end == nil && !r.eof && r.held < r.o.MaxHeldBytes && len(r.parked) < r.o.MaxParked &&
 		len(r.marks.bySess) < maxMarks
 }
 

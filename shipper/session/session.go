@@ -35,6 +35,7 @@ type Sink struct {
 	setAside atomic.Bool // what is parked is to be set aside by the loop
 
 	stats                                atomic.Pointer[Stats]
+	front                                atomic.Pointer[shipper.Front]
 	requests, delivered, failed, refused atomic.Uint64
 	buried, forgotten                    atomic.Uint64
 

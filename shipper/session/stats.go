@@ -79,7 +79,7 @@ func (r *run) publish(now time.Time) {
 	st := &Stats{
 		Sessions: len(r.lanes), HeldBytes: r.held, InFlight: r.inFlight,
 		Marks: len(r.marks.bySess), GapsPending: len(r.gaps.bySess),
-		Down: r.breaker.open, ParkedCount: r.parked, Aside: len(r.troubles.aside),
+		Down: r.breaker.open, ParkedCount: len(r.parked), Aside: len(r.troubles.aside),
 	}
 	if st.Down {
 		st.DownSince = r.breaker.opened.UTC()
@@ -94,6 +94,7 @@ func (r *run) publish(now time.Time) {
 		})
 	}
 	r.sink.stats.Store(st)
+	r.publishFront()
 }
 
 // SetAsideParked sets aside all sessions that are parked at the moment, so

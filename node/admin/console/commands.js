@@ -51,6 +51,19 @@ export function resume(c) {
   })
 }
 
+/** retry asks to try now. */
+export function retry(c) {
+  ask({
+    title: `Retry ${c.name}`,
+    lead: "What fails is tried at once, and a pause that the cursor took itself ends. Nothing else changes.",
+    confirm: "Try now", home: home(c),
+    async run(command) {
+      await send(c, "retry", command)
+      return `Cursor ${c.name} tries now.`
+    },
+  })
+}
+
 /** step asks to deliver one batch. */
 export function step(c) {
   ask({

@@ -1,7 +1,7 @@
 // One card for each cursor, with what an operator may do to it.
 
 import { List, byId, el, keepFacts, mark, put, say } from "./dom.js"
-import { count, lasting, plain, rate, span, when } from "./format.js"
+import { count, lasting, many, plain, rate, span, when } from "./format.js"
 import * as commands from "./commands.js"
 
 // sinkFacts are what a sink tells of itself, whatever it is.
@@ -17,9 +17,13 @@ function trouble(c) {
   if (c.pause) {
     const p = c.pause
     return [`Paused by ${plain(p.by || "unknown")}`, p.reason ? `: ${plain(p.reason)}` : "", ", ", lasting(p.since),
-      ...(p.until ? [", until ", when(p.until)] : [", until it is resumed"]), "."]
+      ...(p.until ? [", until ", when(p.until)] : [p.asks_again ? ", until its cause has gone" : ", until it is resumed"]), "."]
   }
   if (c.state === "failing") return ["Fails ", lasting(c.error_since), ` (${c.error_count === 1 ? "one try" : `${count(c.error_count)} tries`}): `, plain(c.last_error)]
+  if (c.parked) {
+    const p = c.parked
+    return [`Parked: ${many(p.sessions, "session")}, `, lasting(p.since), `, ${many(p.events, "event")} of theirs waiting: `, plain(p.cause)]
+  }
   return null
 }
 
@@ -37,7 +41,7 @@ const list = new List(byId("cursor-list"), c => c.name, first => {
   let latest = first
   const act = (text, command, label) => el("button", { type: "button", "aria-label": `${label ?? text} cursor ${name}`, onclick: () => command(latest) }, text)
   const buttons = {
-    resume: act("Resume …", commands.resume, "Resume"), step: act("Step …", commands.step, "Step"), pause: act("Pause …", commands.pause, "Pause"),
+    retry: act("Retry now …", commands.retry, "Retry"), resume: act("Resume …", commands.resume, "Resume"), step: act("Step …", commands.step, "Step"), pause: act("Pause …", commands.pause, "Pause"),
     rewind: act("Rewind …", commands.rewind, "Rewind"), undo: act("Undo …", commands.undo, "Undo the last move of"),
   }
   const node = el("article", { class: "card", "data-cursor": name },
@@ -45,17 +49,19 @@ const list = new List(byId("cursor-list"), c => c.name, first => {
   let shown = ""
   const update = c => {
     latest = c
-    say(state, c.state)
+    say(state, c.parked && c.state === "running" ? `running, ${count(c.parked.sessions)} parked` : c.state)
     mark(state, "data-state", { running: "ok", failing: "bad", paused: "warn" }[c.state])
     mark(node, "data-state", c.state)
     say(behind, count(c.lag_events))
     say(oldest, ` ${c.lag_events === 1 ? "event" : "events"} behind${c.lag_events ? `, the oldest ${span(Math.floor(c.lag_seconds))} old` : ""}`)
     for (const verb of ["resume", "step"]) buttons[verb].hidden = c.state !== "paused"
+    buttons.retry.hidden = c.state === "running" && !c.parked || c.state === "paused" && !c.pause?.asks_again
     say(buttons.pause, c.state === "paused" ? "Pause anew …" : "Pause …")
-    const cause = JSON.stringify([c.pause, c.state, c.error_since, c.error_count, c.last_error])
+    const cause = JSON.stringify([c.pause, c.state, c.error_since, c.error_count, c.last_error, c.parked, c.next_try])
     if (cause !== shown) {
       shown = cause
       const told = trouble(c)
+      if (told && c.next_try) told.push(" Next try ", when(c.next_try), ".")
       why.replaceChildren(...(told ?? []))
       why.hidden = !told
     }
@@ -73,6 +79,7 @@ const list = new List(byId("cursor-list"), c => c.name, first => {
       ["lost seqs", ranges(c.lost)], ["expired seqs", ranges(c.expired)], ["skipped seqs", ranges(c.skipped)],
       ["plan", c.plan ? `${count(c.plan.first)} to ${count(c.plan.last)}${c.plan.attempts ? `, tried ${count(c.plan.attempts)} times` : ""}` : null],
       ["last error", c.last_error ? plain(c.last_error) : null],
+      ["last error over", c.last_error && c.error_ended ? when(c.error_ended) : null],
     ])
     keepFacts(sink, sinkFacts(c.sink))
   }
