@@ -93,6 +93,17 @@ func (f *Feed) Epoch() uint64 { return f.epoch }
 // events up to it are repeats on purpose.
 func (f *Feed) RepeatsTo() uint64 { return f.repeatsTo }
 
+// MaxRows is how many events a batch may have by the configuration as it is
+// now: a plan may be from before that was changed.
+func (f *Feed) MaxRows() int {
+	if f.refill != nil {
+		return f.flush.Rows
+	}
+	f.cursor.mu.Lock()
+	defer f.cursor.mu.Unlock()
+	return f.cursor.flush.Rows
+}
+
 // Cursor is the cursor's name. A feed that heals what an audit missed has a
 // name of its own, never used before.
 func (f *Feed) Cursor() string {

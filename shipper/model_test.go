@@ -23,6 +23,7 @@ type model struct {
 	next    uint64
 	epoch   uint64
 	replay  uint64
+	plan    uint64 // last seq of the plan that is open; 0: none is
 	paused  bool
 	undo    *modelMove
 	skipped map[uint64]bool
@@ -106,6 +107,9 @@ func (m *model) deliver(commits int) (done bool) {
 	if commits--; commits < 0 {
 		return false
 	}
+	if !m.held.fill {
+		m.plan = m.held.last
+	}
 	var refused []uint64
 	for _, seq := range m.batch() {
 		if m.refuses(seq) {
@@ -141,7 +145,7 @@ func (m *model) advance(batch []uint64) {
 			}
 		}
 	} else {
-		m.next = m.held.last + 1
+		m.next, m.plan = m.held.last+1, 0
 		if m.replay < m.next {
 			m.replay = 0
 		}
@@ -161,6 +165,7 @@ func (m *model) move(to uint64, skip bool) (refused bool) {
 	if to < 1 || to > m.durable+1 || skip && to <= m.next || !skip && to >= m.next {
 		return true
 	}
+	m.replay = max(m.replay, m.plan)
 	m.undo = &modelMove{m.next, to, m.replay, skip, maps.Clone(m.skipped)}
 	if skip {
 		for seq := m.next; seq < to; seq++ {
@@ -179,6 +184,10 @@ func (m *model) move(to uint64, skip bool) (refused bool) {
 
 func (m *model) moved(to uint64, verb string) {
 	m.next = to
+	if m.plan >= to {
+		m.replay = max(m.replay, m.plan)
+	}
+	m.plan = 0
 	m.epochs++
 	m.epoch = uint64(m.epochs)
 	m.trail = append(m.trail, verb)

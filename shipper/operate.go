@@ -103,7 +103,7 @@ func (c *Cursor) Rewind(ctx context.Context, cmd Command, to uint64) (Moved, err
 			return c.refuse("seq %d is not behind its position %d; to go forward, skip", to, from.Next)
 		}
 		return c.move("rewind", cmd, &m, func(p *position) {
-			p.RepeatsTo = max(from.RepeatsTo, from.Next-1)
+			p.RepeatsTo = max(p.RepeatsTo, from.Next-1)
 			p.Skipped = rangesBelow(p.Skipped, to)
 			p.Next = to
 		})
@@ -234,17 +234,26 @@ func (c *Cursor) ownPauseLocked() *Pause {
 }
 
 // move applies change to the position under a new epoch, remembers where it
-// stood, and forgets the plan: it belongs to the epoch before.
+// stood, and forgets the plan: it belongs to the epoch before. What the plan
+// may have delivered is a repeat if it comes again.
 func (c *Cursor) move(verb string, cmd Command, m *Moved, change func(*position)) error {
 	c.saving.Lock()
 	defer c.saving.Unlock()
 	before := c.position()
+	open := uint64(0)
+	if plan := c.plan(false); plan != nil {
+		open = plan.Last
+		before.RepeatsTo = max(before.RepeatsTo, open)
+	}
 	after := before
 	after.Undo = &rewound{
 		Next: before.Next, RepeatsTo: before.RepeatsTo, Skipped: before.Skipped,
 		Skip: verb == "skip", At: time.Now().UTC(),
 	}
 	change(&after)
+	if open >= after.Next {
+		after.RepeatsTo = max(after.RepeatsTo, open)
+	}
 	if after.Undo != nil {
 		after.Undo.To = after.Next
 	}

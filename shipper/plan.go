@@ -16,6 +16,7 @@ type Plan struct {
 	Token    string    `json:"token,omitempty"` // the destination's own mark against repeats
 	Addr     string    `json:"addr,omitempty"`  // where it went, if there are several places
 	Stage    string    `json:"stage,omitempty"` // the sink's own progress within the plan
+	Piece    int       `json:"piece,omitempty"` // rows of one request of this stage; 0: all that it has
 	Attempts int       `json:"attempts,omitempty"`
 	At       time.Time `json:"at"`
 }

@@ -320,7 +320,7 @@ func (p presence) lacks(wanted []shipper.Range) []shipper.Range {
 	var missing []uint64
 	for _, r := range wanted {
 		for seq := r.First; seq <= r.Last; seq++ {
-			if !p.seqs[seq] {
+			if p.counts[seq] == 0 {
 				missing = append(missing, seq)
 			}
 		}

@@ -34,6 +34,9 @@ type delivery struct {
 	backoff shipper.Backoff
 	pace    time.Duration
 	buried  []uint64 // seqs, of the plan under way
+
+	evidence evidence // of the plan under way
+	broken   int      // inserts of it that came to no answer
 }
 
 // deliver brings a block into the table.
@@ -53,7 +56,7 @@ func (d *delivery) deliver(ctx context.Context, b *block) error {
 	}
 	plan := shipper.Plan{
 		First: b.first, Last: b.last, Rows: b.rows(), Stage: stageSent,
-		Token: b.token(d.feed.Cursor(), d.feed.Epoch()),
+		Token: b.token(d.feed.Cursor(), d.feed.Epoch()), At: time.Now().UTC(),
 	}
 	for {
 		srv, err := d.reach(ctx, "")
@@ -72,14 +75,23 @@ func (d *delivery) deliver(ctx context.Context, b *block) error {
 		if len(rows) == 0 {
 			return d.advance(b)
 		}
-		if len(rows) > 1 && d.mayProve(srv, b) {
+		pieces := d.begin(&plan, b, rows)
+		if len(pieces) == 1 && len(rows) > 1 && d.mayProve(srv, b) {
 			return d.prove(ctx, srv, plan, b, rows)
 		}
-		last := d.send(ctx, srv, b, rows, plan.Token)
+		if len(pieces) > 1 {
+			if err := d.feed.SavePlan(plan); err != nil {
+				return err
+			}
+		}
+		last, err := d.sendAll(ctx, plan, b, pieces)
+		if err != nil {
+			return err
+		}
 		switch {
-		case last.err == nil:
+		case last.err == nil && !last.partial:
 			return d.advance(b)
-		case last.sent:
+		case last.sent, last.partial:
 			return d.settle(ctx, plan, b, last)
 		}
 		// Nothing arrived anywhere: the plan may go to another address.
@@ -105,6 +117,7 @@ func (d *delivery) unburied(b *block) []int {
 // before the next insert.
 func (d *delivery) send(ctx context.Context, srv *server, b *block, rows []int, token string) attempt {
 	start := time.Now()
+	compared := d.compared(srv, b, rows)
 	sent, err := srv.insert(ctx, b, rows, token)
 	d.sink.stats.change(func(s *Stats) {
 		s.LastQueryID = token
@@ -119,10 +132,15 @@ func (d *delivery) send(ctx context.Context, srv *server, b *block, rows []int, 
 	switch {
 	case err == nil:
 		log.Debug("inserted")
+		d.broken = 0
+		d.acknowledged(b, rows)
+		if d.sink.inserts.passed(len(rows), d.feed.MaxRows()) {
+			log.Info("inserts are as large as they may be again")
+		}
 	case ctx.Err() == nil:
 		log.Warn("insert not acknowledged", "err", err)
 	}
-	last := attempt{rows: rows, token: token, sent: sent, err: err, shape: srv.shape()}
+	last := attempt{rows: rows, token: token, sent: sent, err: err, shape: srv.shape(), compared: compared}
 	var answered *serverError
 	if errors.As(err, &answered) {
 		srv.doubt()
@@ -142,7 +160,7 @@ func (d *delivery) advance(b *block) error {
 		return err
 	}
 	d.sink.stats.omit(b, d.unburied(b))
-	d.next, d.buried = b.last+1, nil
+	d.next, d.buried, d.evidence, d.broken = b.last+1, nil, evidence{}, 0
 	d.backoff.Reset()
 	if d.pace /= 2; d.pace < slower/8 {
 		d.pace = 0

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
@@ -19,13 +20,14 @@ type class int
 const (
 	transient     class = iota // try again, for ever: all that is not listed below
 	tooManyParts               // the server cannot merge as fast: insert less often
+	tooLarge                   // so many rows at once: send fewer
 	tableChanged               // read the table's columns again
 	needsOperator              // pause, probe, resume
 	badRow                     // some row of the block is at fault
 )
 
 func (c class) String() string {
-	return [...]string{"transient", "too many parts", "table changed", "needs an operator", "bad row"}[c]
+	return [...]string{"transient", "too many parts", "too large", "table changed", "needs an operator", "bad row"}[c]
 }
 
 // code is a number by which ClickHouse names an exception.
@@ -39,7 +41,15 @@ type code struct {
 // codes lists the exceptions that are not transient. DELIVERY.md repeats it,
 // and a test compares the two.
 var codes = [...]code{
-	{252, "TOO_MANY_PARTS", tooManyParts, ""},
+	{252, "TOO_MANY_PARTS", tooManyParts, ""}, // too large if it is about the partitions of one block
+
+	{158, "TOO_MANY_ROWS", tooLarge, ""},
+	{159, "TIMEOUT_EXCEEDED", tooLarge, ""},
+	{160, "TOO_SLOW", tooLarge, ""},
+	{173, "CANNOT_ALLOCATE_MEMORY", tooLarge, ""},
+	{241, "MEMORY_LIMIT_EXCEEDED", tooLarge, ""},
+	{307, "TOO_MANY_BYTES", tooLarge, ""},
+	{396, "TOO_MANY_ROWS_OR_BYTES", tooLarge, ""},
 
 	{8, "THERE_IS_NO_COLUMN", tableChanged, ""},
 	{10, "NOT_FOUND_COLUMN_IN_BLOCK", tableChanged, ""},
@@ -121,11 +131,18 @@ func explain(err error) error {
 				out.name, out.class, out.advice = c.name, c.class, c.advice
 			}
 		}
+		if e.Code == 252 && strings.Contains(e.Message, "partitions for single INSERT block") {
+			out.class = tooLarge
+		}
 		if m := viewInMessage.FindStringSubmatch(e.Message); m != nil {
 			out.view = strings.TrimRight(strings.ReplaceAll(m[1], "`", ""), ".")
 		}
-		out.message = readable(e.Message, out.class != needsOperator && out.class != tableChanged)
+		out.message = readable(e.Message, out.class == transient || out.class == badRow)
 		return out
+	}
+	var h *driver.HTTPError
+	if errors.As(err, &h) {
+		return &statusError{h.StatusCode}
 	}
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -145,12 +162,29 @@ func readable(message string, hideValues bool) string {
 	}
 	if hideValues {
 		message, _, _ = strings.Cut(message, "Column values:")
-		message = quotedText.ReplaceAllString(message, "'…'")
+		message = quotedText.ReplaceAllStringFunc(message, func(quoted string) string {
+			if strings.Contains(message, quoted+" setting") || strings.Contains(message, "etting "+quoted) {
+				return quoted // the name of what an operator can change
+			}
+			return "'…'"
+		})
 	}
 	if len(message) > maxMessage {
 		message = strings.ToValidUTF8(message[:maxMessage], "") + "…"
 	}
 	return strings.TrimSpace(message)
+}
+
+// statusError is an HTTP status of what is not ClickHouse, or does not say
+// what is wrong. What a proxy writes on its pages is of no use.
+type statusError struct{ status int }
+
+func (e *statusError) Error() string {
+	text := fmt.Sprintf("HTTP %d %s, without an exception of ClickHouse", e.status, http.StatusText(e.status))
+	if e.status == http.StatusRequestEntityTooLarge {
+		text += ": what is in between limits the size of a request (client_max_body_size in nginx)"
+	}
+	return text
 }
 
 // operatorError is a failure outside the server that only an operator can end.
@@ -167,6 +201,10 @@ func classify(err error) (_ class, advice string) {
 	var server *serverError
 	if errors.As(err, &server) {
 		return server.class, server.advice
+	}
+	var status *statusError
+	if errors.As(err, &status) && status.status == http.StatusRequestEntityTooLarge {
+		return tooLarge, ""
 	}
 	var operator *operatorError
 	if errors.As(err, &operator) {

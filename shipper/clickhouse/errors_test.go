@@ -29,6 +29,11 @@ func TestExplain(t *testing.T) {
 	}{
 		"unknown code":     {refuse(9999, "odd"), transient, "", "9999", "\n"},
 		"too many parts":   {refuse(252, "Too many parts (300)"), tooManyParts, "", "TOO_MANY_PARTS", "\n"},
+		"partitions":       {refuse(252, "Too many partitions for single INSERT block (more than 100). The limit is controlled by 'max_partitions_per_insert_block' setting."), tooLarge, "", "'max_partitions_per_insert_block'", "\n"},
+		"memory":           {refuse(241, "Memory limit (for query) exceeded"), tooLarge, "", "MEMORY_LIMIT_EXCEEDED", "\n"},
+		"a setting":        {refuse(9999, "Change setting 'some_limit' or 'secret'"), transient, "", "'some_limit'", "secret"},
+		"too large a body": {&driver.HTTPError{StatusCode: 413, Err: errors.New("<html>secret")}, tooLarge, "", "413", "secret"},
+		"a proxy":          {&driver.HTTPError{StatusCode: 502, Err: errors.New("<html>secret")}, transient, "", "502", "secret"},
 		"names of tables":  {refuse(60, "Table 'a.b' does not exist"), needsOperator, "", "'a.b'", "\n"},
 		"values in rows":   {refuse(72, "Cannot parse number 'secret\\'s': while"), badRow, "", "while", "secret"},
 		"values at length": {refuse(469, "Constraint `c` violated. Column values: x = secret"), badRow, "", "Constraint `c`", "secret"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"net"
+	"time"
 
 	driver "github.com/ClickHouse/clickhouse-go/v2"
 )
@@ -68,10 +69,10 @@ func undialled(err error) bool {
 	return errors.As(err, &op) && op.Op == "dial"
 }
 
-// running tells whether the server still works on an insert of the token, or
-// of one of its repairs.
-func (c *server) running(ctx context.Context, token string) (bool, error) {
-	var n uint64
-	err := c.queryRow(ctx, "SELECT count() FROM system.processes WHERE startsWith(query_id, "+quoteText(token)+")", &n)
-	return n > 0, err
+// running tells whether the server still works on an insert whose token begins
+// so, and since when the server runs.
+func (c *server) running(ctx context.Context, prefix string) (_ bool, started time.Time, err error) {
+	var n, seconds uint64
+	err = c.queryRow(ctx, "SELECT count(), toUInt64(uptime()) FROM system.processes WHERE startsWith(query_id, "+quoteText(prefix)+")", &n, &seconds)
+	return n > 0, time.Now().Add(-time.Duration(seconds) * time.Second), err
 }

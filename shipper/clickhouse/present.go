@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 
 	"forebay/shipper"
@@ -22,11 +23,12 @@ type span struct {
 	from, until int64           // received in between, milliseconds
 }
 
-// span is what the block's rows lie in.
-func (b *block) span() span {
-	all := shipper.Range{First: b.seqs[0], Last: b.seqs[len(b.seqs)-1]}
-	s := span{logID: b.logID, seqs: []shipper.Range{all}, from: b.received[0], until: b.received[0]}
-	for _, ms := range b.received {
+// span is what the rows of the block lie in, of which there is one at least.
+func (b *block) span(rows []int) span {
+	first, last := rows[0], rows[len(rows)-1]
+	all := shipper.Range{First: b.seqs[first], Last: b.seqs[last]}
+	s := span{logID: b.logID, seqs: []shipper.Range{all}, from: b.received[first], until: b.received[first]}
+	for _, ms := range b.received[first : last+1] {
 		s.from, s.until = min(s.from, ms), max(s.until, ms)
 	}
 	return s
@@ -58,28 +60,35 @@ func second(ms, moved int64) string {
 
 // presence is what the table has of a span.
 type presence struct {
-	seqs    map[uint64]bool // each once
-	doubles []uint64        // of them, those that are there more than once, ascending
+	counts  map[uint64]uint64 // how often each seq is there, 1 at least
+	doubles []uint64          // those that are there more than once, ascending
 }
 
 // present reads which seqs of a span are in the table, as it stands or with
 // "FINAL" as it will be once all is merged. It waits for nothing: see idle.
 // Reconciliation and audits both rest on it.
 func (c *server) present(ctx context.Context, s span, final string) (presence, error) {
-	query := "SELECT count(), groupArray(seq), arraySort(groupArrayIf(seq, n > 1)) FROM" +
-		" (SELECT toUInt64(assumeNotNull(seq)) AS seq, count() AS n FROM " + c.table.name + " " + final + s.where() + " GROUP BY seq)"
+	query := "SELECT count(), groupArray(seq), groupArray(n) FROM" +
+		" (SELECT toUInt64(assumeNotNull(seq)) AS seq, toUInt64(count()) AS n FROM " + c.table.name + " " + final + s.where() + " GROUP BY seq)"
 	var p presence
 	var count uint64
-	var seqs []uint64
-	if err := c.queryRow(ctx, query, &count, &seqs, &p.doubles); err != nil {
+	var seqs, times []uint64
+	if err := c.queryRow(ctx, query, &count, &seqs, &times); err != nil {
 		return presence{}, err
 	}
-	p.seqs = make(map[uint64]bool, len(seqs))
-	for _, seq := range seqs {
-		p.seqs[seq] = true
-	}
-	if uint64(len(p.seqs)) != count {
+	if uint64(len(seqs)) != count || len(times) != len(seqs) {
 		return presence{}, errors.New(c.addr + ": read: the answer is not whole")
 	}
+	p.counts = make(map[uint64]uint64, len(seqs))
+	for i, seq := range seqs {
+		p.counts[seq] = times[i]
+		if times[i] > 1 {
+			p.doubles = append(p.doubles, seq)
+		}
+	}
+	if uint64(len(p.counts)) != count {
+		return presence{}, errors.New(c.addr + ": read: the answer is not whole")
+	}
+	slices.Sort(p.doubles)
 	return p, nil
 }

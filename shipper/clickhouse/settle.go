@@ -18,17 +18,20 @@ const maxUnseen = 3
 
 // attempt is the last insert of a plan.
 type attempt struct {
-	rows  []int // nil: the plan was found at a start, what was sent last is not known
-	token string
-	sent  bool   // some of it may have left this process
-	err   error  // nil: acknowledged
-	shape string // of the table that it was made for
+	rows     []int // nil: the plan was found at a start, what was sent last is not known
+	token    string
+	sent     bool   // some of it may have left this process
+	err      error  // nil: acknowledged
+	compared bool   // a read after it can tell its rows from earlier ones
+	partial  bool   // there were inserts before it, or more are to come
+	shape    string // of the table that it was made for
 }
 
-// refused tells whether the server named a row's content as the cause.
+// refused tells whether a row's content is named as the cause, or is what is
+// too large by itself.
 func (a attempt) refused() bool {
 	c, _ := classify(a.err)
-	return a.err != nil && c == badRow
+	return a.err != nil && (c == badRow || a.alone())
 }
 
 // failedView is the view that failed on rows that are in the table.
@@ -93,18 +96,18 @@ func (d *delivery) settle(ctx context.Context, plan shipper.Plan, b *block, last
 		if len(missing) == 0 {
 			return d.settled(b, last)
 		}
-		if last.refused() && len(missing) == len(last.rows) && d.server.shape() == last.shape {
+		if last.refused() && last.compared && within(last.rows, missing) && d.server.shape() == last.shape {
 			if last, err = d.sift(ctx, &plan, b, last); err != nil {
 				return err
 			}
 			continue
 		}
-		if last.rows != nil && last.err == nil {
+		if last.err == nil && slices.ContainsFunc(last.rows, func(row int) bool { return within([]int{row}, missing) }) {
 			if unseen++; unseen >= maxUnseen {
 				return d.unseen(b, missing)
 			}
 		}
-		if err := d.react(ctx, last.err); err != nil {
+		if err := d.reactToInsert(ctx, last); err != nil {
 			return err
 		}
 		srv, err := d.reach(ctx, plan.Addr)
@@ -117,15 +120,27 @@ func (d *delivery) settle(ctx context.Context, plan shipper.Plan, b *block, last
 		if len(missing) == 0 {
 			return d.settled(b, attempt{})
 		}
-		token := d.nextToken(&plan, b, last, missing)
+		pieces := d.again(&plan, b, last, missing)
 		plan.Addr = srv.addr
 		plan.Attempts++
 		if err := d.feed.SavePlan(plan); err != nil {
 			return err
 		}
 		d.sink.stats.change(func(s *Stats) { s.Repaired += uint64(len(missing)) })
-		last = d.send(ctx, srv, b, missing, token)
+		if last, err = d.sendAll(ctx, plan, b, pieces); err != nil {
+			return err
+		}
 	}
+}
+
+// within tells whether all rows are among others; both ascend.
+func within(rows, others []int) bool {
+	for _, row := range rows {
+		if _, found := slices.BinarySearch(others, row); !found {
+			return false
+		}
+	}
+	return true
 }
 
 // settled advances over the plan. If the last insert failed although its
@@ -150,61 +165,22 @@ func (d *delivery) settled(b *block, last attempt) error {
 	}
 }
 
-// missing reads which of the rows are not in the table, as soon as the server
-// works on none of the plan's inserts any more. Buried rows are not missed.
-func (d *delivery) missing(ctx context.Context, plan shipper.Plan, b *block, rows []int) ([]int, error) {
-	for {
-		srv, err := d.reach(ctx, plan.Addr)
-		if err != nil {
-			return nil, err
-		}
-		var have presence
-		if err = srv.idle(ctx, plan.Token); err == nil {
-			have, err = srv.present(ctx, b.span(), "")
-		}
-		if err == nil {
-			return slices.DeleteFunc(slices.Clone(rows), func(row int) bool {
-				_, dead := slices.BinarySearch(d.buried, b.seqs[row])
-				return dead || have.seqs[b.seqs[row]]
-			}), nil
-		}
-		var answered *serverError
-		if !errors.As(err, &answered) {
-			d.drop()
-		}
-		if err := d.react(ctx, err); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// idle returns an error while the server still works on the token's inserts:
-// reading then would miss rows that are about to appear. A user who may not
-// look does without; the tokens then hold alone.
-func (c *server) idle(ctx context.Context, token string) error {
-	running, err := c.running(ctx, token)
+// idle returns an error while the server still works on inserts of the cursor:
+// reading then would miss rows that are about to appear, and take those of an
+// earlier epoch for this one's. A user who may not look does without; the tokens
+// then hold alone. It returns when the server was started, as far as known.
+func (c *server) idle(ctx context.Context, plan shipper.Plan, b *block, cursor string) (time.Time, error) {
+	running, started, err := c.running(ctx, b.logID+":"+cursor+":")
 	if err != nil {
 		if c, _ := classify(err); c == needsOperator {
-			return nil
+			return time.Now(), nil
 		}
-		return err
+		return started, err
 	}
 	if running {
-		return fmt.Errorf("%s: still works on insert %s", c.addr, token)
+		return started, fmt.Errorf("%s: still works on insert %s or one before it", c.addr, plan.Token)
 	}
-	return nil
-}
-
-// nextToken chooses the token under which the missing rows go out. What was
-// not acknowledged is repeated as it was, so that a late arrival of the first
-// try and the second count once. What was acknowledged and yet is not there
-// needs a token that was never used.
-func (d *delivery) nextToken(plan *shipper.Plan, b *block, last attempt, missing []int) string {
-	untouched := plan.Stage == stageSent && len(missing) == b.rows()-len(d.buried)
-	if last.err != nil && slices.Equal(missing, last.rows) || last.rows == nil && untouched {
-		return last.token
-	}
-	return plan.Token + ":" + nextRepair(plan)
+	return started, nil
 }
 
 // nextRepair moves the plan to its next repair stage.

@@ -26,10 +26,11 @@ const buriedKey = "buried"
 // way. It returns the last insert, so that settle goes on from there.
 func (d *delivery) sift(ctx context.Context, plan *shipper.Plan, b *block, refused attempt) (attempt, error) {
 	if len(refused.rows) == 1 {
-		return attempt{rows: refused.rows, token: refused.token, shape: refused.shape}, d.bury(ctx, *plan, b, []refusal{{refused.rows[0], refused.err.Error()}})
+		last := attempt{rows: refused.rows, token: refused.token, shape: refused.shape, compared: true}
+		return last, d.bury(ctx, *plan, b, []refusal{{refused.rows[0], refused.err.Error()}})
 	}
 	base := plan.Token + ":" + nextRepair(plan)
-	plan.Attempts++
+	plan.Attempts, plan.Piece = plan.Attempts+1, 0
 	if err := d.feed.SavePlan(*plan); err != nil {
 		return refused, err
 	}
@@ -44,12 +45,11 @@ func (d *delivery) siftHalves(ctx context.Context, plan *shipper.Plan, b *block,
 		if err != nil {
 			return last, err
 		}
-		token := fmt.Sprintf("%s:%d-%d", base, b.seqs[half[0]], b.seqs[half[len(half)-1]])
-		last = d.send(ctx, srv, b, half, token)
+		last = d.send(ctx, srv, b, half, pieceToken(base, b, half))
 		if last.err == nil {
 			continue
 		}
-		if !last.refused() {
+		if !last.refused() || !last.compared {
 			return last, nil // the outcome is open: settle reads it
 		}
 		missing, err := d.missing(ctx, *plan, b, half)

@@ -11,8 +11,10 @@ import (
 
 // Sink fills one table. It is a shipper.Sink.
 type Sink struct {
-	opts  Options
-	stats counters
+	opts    Options
+	stats   counters
+	inserts sizeLimit // rows of one insert
+	reads   sizeLimit // rows that are looked for at once
 }
 
 // New checks the options; no server is asked before Ship.
@@ -107,6 +109,8 @@ func (s *Sink) Stats() Stats {
 	defer s.stats.mu.Unlock()
 	stats := s.stats.stats
 	stats.Unstored = slices.Clone(stats.Unstored)
+	stats.InsertRows, stats.InsertRowsWhy = s.inserts.look()
+	stats.ReadRows, _ = s.reads.look()
 	return stats
 }
 

@@ -11,6 +11,11 @@ type Stats struct {
 	Settled  uint64 `json:"settled"`  // plans brought to their end by reading the table
 	Repaired uint64 `json:"repaired"` // rows sent again because the table lacked them
 
+	// What was refused for its size left: 0 is no limit.
+	InsertRows    int    `json:"insert_rows,omitempty"`     // as many go in one insert at most
+	InsertRowsWhy string `json:"insert_rows_why,omitempty"` // the last such refusal
+	ReadRows      int    `json:"read_rows,omitempty"`       // as many are looked for at once at most
+
 	LastQueryID   string   `json:"last_query_id,omitempty"` // also the insert's token
 	Addr          string   `json:"addr,omitempty"`
 	ServerVersion string   `json:"server_version,omitempty"`
