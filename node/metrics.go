@@ -11,6 +11,7 @@ import (
 	"forebay/node/drops"
 	"forebay/router"
 	"forebay/shipper"
+	"forebay/shipper/clickhouse"
 	"forebay/shipper/session"
 	"forebay/wal"
 )
@@ -234,6 +235,10 @@ func (e emitter) cursor(s shipper.Status) {
 		const what = "that a request to the Session Manager holds at most: as configured, or what it has been found to take."
 		e.gauge("forebay_session_request_events", "Events "+what, float64(st.RequestEvents))
 		e.gauge("forebay_session_request_bytes", "Bytes of events "+what, float64(st.RequestBytes))
+	}
+	if st, ok := s.Sink.(clickhouse.Stats); ok {
+		e.gauge("forebay_clickhouse_insert_rows", "Rows that one insert may have, since more were refused for their size; 0: no such limit.", float64(st.InsertRows))
+		e.gauge("forebay_clickhouse_read_rows", "Rows that are looked for at once, likewise.", float64(st.ReadRows))
 	}
 	for _, state := range []string{shipper.Running, shipper.Paused, shipper.Failing} {
 		e.gauge("forebay_cursor_state", "1 for the state that the cursor is in.", truth(s.State == state), "cursor", s.Name, "state", state)
