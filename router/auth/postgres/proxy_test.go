@@ -13,7 +13,7 @@ import (
 // through, as a pooler does that lends a server out for one transaction at a time.
 type proxy struct {
 	listener  net.Listener
-	server    string
+	server    atomic.Pointer[string]
 	mute      bool // set before the first connection
 	swallowed atomic.Int64
 	refusing  atomic.Bool
@@ -26,7 +26,8 @@ func startProxy(t *testing.T, server string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{listener: listener, server: server}
+	p := &proxy{listener: listener}
+	p.move(server)
 	p.carrying.Go(p.accept)
 	t.Cleanup(func() {
 		listener.Close()
@@ -39,6 +40,9 @@ func (p *proxy) addr() string { return p.listener.Addr().String() }
 
 // refuse says whether new connections are closed at once.
 func (p *proxy) refuse(yes bool) { p.refusing.Store(yes) }
+
+// move has new connections go to another server.
+func (p *proxy) move(server string) { p.server.Store(&server) }
 
 func (p *proxy) accept() {
 	for {
@@ -55,7 +59,7 @@ func (p *proxy) carry(client net.Conn) {
 	if p.refusing.Load() {
 		return
 	}
-	server, err := net.Dial("tcp", p.server)
+	server, err := net.Dial("tcp", *p.server.Load())
 	if err != nil {
 		return
 	}

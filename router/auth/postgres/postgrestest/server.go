@@ -147,6 +147,15 @@ func (s *Server) Restart() {
 	s.awaitReady()
 }
 
+// Standby has a stopped server start as a standby without a primary.
+func (s *Server) Standby() {
+	s.tb.Helper()
+	name := filepath.Join(s.data(), "standby.signal")
+	if err := os.WriteFile(name, nil, 0o644); err != nil {
+		s.tb.Fatal(err)
+	}
+}
+
 func (s *Server) createCluster() {
 	s.tb.Helper()
 	if err := os.Chmod(s.dir, 0o755); err != nil {
