@@ -104,6 +104,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	}
 	e.gauge("forebay_ready", "1 while traffic should come here, as /readyz says.", truth(ready))
 	e.keys(n.keyring)
+	e.gauge("forebay_state_unreadable_records", "Records of the state that cannot be read: dead letters, replays, audits, entries of the audit trail.", float64(len(n.cursors.Unreadable())))
 	e.gauge("forebay_dedupe_window_seconds", "How far back repeats are recognised.", n.window.Stats().Effective.Seconds())
 	e.gauge("forebay_dedupe_rebuilding", "1 while the window is filled from the log: repeats of older events are stored twice.", truth(n.window.Stats().Rebuilding))
 	e.counter("forebay_dedupe_repeats_total", "Repeats that were stored twice since the start, while the window was filled.", float64(n.window.Stats().Repeats))

@@ -143,15 +143,22 @@ func (c *Cursor) loadThrown() error {
 	prefix := thrownPrefix(c.name)
 	err := c.state.Scan(prefix, func(key string, value []byte) error {
 		seq, err := strconv.ParseUint(strings.TrimPrefix(key, prefix), 10, 64)
-		if err != nil || len(value) != 8 {
-			return fmt.Errorf("discarded seq %q of cursor %s cannot be read", key, c.name)
+		if err != nil {
+			c.set.unreadable.note(key, err)
+			return nil
+		}
+		epoch := c.pos.Epoch
+		if len(value) == 8 {
+			epoch = binary.BigEndian.Uint64(value)
+		} else { // that it was discarded stands in its key
+			c.set.unreadable.note(key, fmt.Errorf("the epoch of a discarded event has %d bytes, not 8", len(value)))
 		}
 		if seq < oldest && !inRanges(c.pos.Skipped, seq) && !inRanges(c.pos.Lost, seq) && !inRanges(c.pos.Expired, seq) {
 			gone++
 			forget = append(forget, Write{Key: key})
 			return nil
 		}
-		c.account.discard(seq, binary.BigEndian.Uint64(value))
+		c.account.discard(seq, epoch)
 		return nil
 	})
 	if err != nil || gone == 0 {

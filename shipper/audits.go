@@ -128,8 +128,11 @@ func NewAudits(o AuditOptions) (*Audits, error) {
 	if saved != nil {
 		a.last = new(AuditReport)
 		if err := json.Unmarshal(saved, a.last); err != nil {
-			return nil, fmt.Errorf("the last audit cannot be read: %w", err)
+			o.Cursors.unreadable.note(auditKey, err)
+			a.last = nil
 		}
+	}
+	if a.last != nil {
 		if a.last.State == AuditRunning {
 			a.last.State, a.paused = AuditStopped, true
 		}

@@ -31,14 +31,13 @@ func (d *deadCount) add(l DeadLetter, sign int) {
 
 func (c *Cursor) countDead() error {
 	err := c.state.Scan(deadPrefix(c.name), func(key string, value []byte) error {
-		d, err := decodeLetter(key, value)
-		if err == nil {
+		if d, ok := c.decodeLetter(key, value); ok {
 			c.dead.add(d, 1)
 			if !d.Imported {
 				c.account.dead.add(d.Seq)
 			}
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("count dead letters of cursor %s: %w", c.name, err)
@@ -91,16 +90,19 @@ func (c *Cursor) changeDead(put []DeadLetter, drop []uint64, commit func(dead []
 	c.mu.Unlock()
 	var writes []Write
 	var buried []uint64
+	var changed []string // keys of letters that were there
 	forget := func(seq uint64) (had DeadLetter, err error) {
 		key := deadKey(c.name, seq)
 		old, err := c.state.Get(key)
 		if old == nil || err != nil {
 			return had, err
 		}
-		if had, err = decodeLetter(key, old); err == nil {
+		if had, found := c.decodeLetter(key, old); found {
 			count.add(had, -1)
+			changed = append(changed, key)
+			return had, nil
 		}
-		return had, err
+		return had, nil
 	}
 	for _, d := range put {
 		had, err := forget(d.Seq)
@@ -149,6 +151,9 @@ func (c *Cursor) changeDead(put []DeadLetter, drop []uint64, commit func(dead []
 		}
 		for _, seq := range drop {
 			c.account.dead.remove(seq)
+		}
+		for _, key := range changed {
+			c.set.unreadable.over(key)
 		}
 	})
 }

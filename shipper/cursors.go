@@ -32,6 +32,8 @@ type Cursors struct {
 	trail *trail
 	begun chan struct{} // closed by Run
 
+	unreadable unreadables
+
 	epochMu sync.Mutex
 
 	mu      sync.Mutex
@@ -49,11 +51,10 @@ func NewCursors(o Options) (*Cursors, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	trail, err := newTrail(o.State)
-	if err != nil {
-		return nil, err
-	}
-	return &Cursors{opts: o, trail: trail, begun: make(chan struct{})}, nil
+	cs := &Cursors{opts: o, begun: make(chan struct{}), unreadable: unreadables{logger: o.Logger}}
+	var err error
+	cs.trail, err = newTrail(o.State, &cs.unreadable)
+	return cs, err
 }
 
 // Add makes the cursor name, loading its position; one that is new starts at

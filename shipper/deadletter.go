@@ -3,6 +3,8 @@ package shipper
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"forebay/wal"
@@ -25,6 +27,10 @@ type DeadLetter struct {
 	BuriedAt   time.Time `json:"buried_at"`
 	Requeued   bool      `json:"requeued,omitempty"` // waits to be delivered once more
 	Imported   bool      `json:"imported,omitempty"` // not this cursor's own: it may be of another log
+
+	// Unreadable says that the record is damaged: only its seq is known. It can be
+	// discarded, or replaced by an import.
+	Unreadable bool `json:"unreadable,omitempty"`
 
 	// Queued says that nobody refused the event: it stands in line because
 	// what it belongs to has failed for too long to hold up all else.
@@ -63,10 +69,15 @@ func (d DeadLetter) write() (Write, error) {
 	return Write{Key: deadKey(d.Cursor, d.Seq), Value: v}, nil
 }
 
-func decodeLetter(key string, value []byte) (DeadLetter, error) {
-	var d DeadLetter
-	if err := json.Unmarshal(value, &d); err != nil {
-		return d, fmt.Errorf("dead letter %q cannot be read: %w", key, err)
+// decodeLetter reads a letter. One that is damaged is a letter all the same, which
+// says so; ok is false if not even its seq is known.
+func (c *Cursor) decodeLetter(key string, value []byte) (d DeadLetter, ok bool) {
+	err := json.Unmarshal(value, &d)
+	if err == nil {
+		return d, true
 	}
-	return d, nil
+	err = fmt.Errorf("dead letter %q cannot be read: %w", key, err)
+	c.set.unreadable.note(key, err)
+	seq, badKey := strconv.ParseUint(strings.TrimPrefix(key, deadPrefix(c.name)), 10, 64)
+	return DeadLetter{Cursor: c.name, Seq: seq, LogID: c.log.ID(), Reason: err.Error(), Unreadable: true}, badKey == nil
 }

@@ -85,9 +85,9 @@ func (c *Cursor) requeuedFrom(seq uint64, fn func(DeadLetter) error) error {
 		if key < from {
 			return nil // without decoding it
 		}
-		d, err := decodeLetter(key, value)
-		if err != nil || !d.Requeued {
-			return err
+		d, ok := c.decodeLetter(key, value)
+		if !ok || !d.Requeued {
+			return nil
 		}
 		return fn(d)
 	})

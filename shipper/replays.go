@@ -63,7 +63,8 @@ func NewReplays(cs *Cursors, o ReplayOptions) (*Replays, error) {
 	err := cs.opts.State.Scan(replayPrefix, func(key string, value []byte) error {
 		record, err := decodeReplay(key, value)
 		if err != nil {
-			return err
+			cs.unreadable.note(key, err)
+			return nil
 		}
 		rs.all = append(rs.all, &replay{record: record})
 		return nil
@@ -337,6 +338,12 @@ func (rs *Replays) name(asked string) (string, error) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	next := 1
+	for rs.set.unreadable.has(fmt.Sprintf("%sreplay-%d", replayPrefix, next)) {
+		next++
+	}
+	if asked != "" && rs.set.unreadable.has(replayPrefix+asked) {
+		return "", fmt.Errorf("%w: the record of a replay %s cannot be read: choose another name", ErrRefused, asked)
+	}
 	for _, r := range rs.all {
 		if r.record.Name == asked {
 			return "", fmt.Errorf("%w: there is a replay %s: choose another name", ErrRefused, asked)

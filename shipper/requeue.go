@@ -66,9 +66,9 @@ type lettersChanged struct {
 func (c *Cursor) Dead(f DeadFilter, fn func(DeadLetter) error) error {
 	n := 0
 	err := c.state.Scan(deadPrefix(c.name), func(key string, value []byte) error {
-		d, err := decodeLetter(key, value)
-		if err != nil || !f.matches(d) {
-			return err
+		d, ok := c.decodeLetter(key, value)
+		if !ok || !f.matches(d) {
+			return nil
 		}
 		if n++; f.Limit > 0 && n > f.Limit {
 			return io.EOF
@@ -87,7 +87,7 @@ func (c *Cursor) Dead(f DeadFilter, fn func(DeadLetter) error) error {
 // some hundred letters, and the audit trail names all that match with the
 // first: if it fails on the way, the same command again does the rest.
 func (c *Cursor) Requeue(cmd Command, f DeadFilter) (int, error) {
-	return c.changeMatching("requeue", cmd, f, func(d DeadLetter) bool { return !d.Requeued },
+	return c.changeMatching("requeue", cmd, f, func(d DeadLetter) bool { return !d.Requeued && !d.Unreadable },
 		func(some []DeadLetter, trail []Write) error {
 			for i := range some {
 				some[i].Requeued = true
@@ -188,8 +188,8 @@ func (c *Cursor) letter(seq uint64) (d DeadLetter, found bool, err error) {
 	if value == nil || err != nil {
 		return d, false, err
 	}
-	d, err = decodeLetter(key, value)
-	return d, err == nil, err
+	d, found = c.decodeLetter(key, value)
+	return d, found, nil
 }
 
 // Import adds letters that were exported, from this node or another; those
@@ -248,7 +248,7 @@ func (c *Cursor) absent(letters []DeadLetter) ([]DeadLetter, error) {
 			if err != nil {
 				return nil, err
 			}
-			if log = had.LogID; !there {
+			if log = had.LogID; !there || had.Unreadable {
 				log = d.LogID
 				put = append(put, d)
 			}

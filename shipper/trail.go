@@ -43,13 +43,14 @@ type trail struct {
 
 func trailKey(number uint64) string { return fmt.Sprintf("%s%020d", trailPrefix, number) }
 
-func newTrail(state State) (*trail, error) {
+func newTrail(state State, unreadable *unreadables) (*trail, error) {
 	t := &trail{state: state, next: 1, first: 1}
 	begun := false
 	err := state.Scan(trailPrefix, func(key string, _ []byte) error {
 		n, err := strconv.ParseUint(strings.TrimPrefix(key, trailPrefix), 10, 64)
 		if err != nil {
-			return fmt.Errorf("audit entry %q: %w", key, err)
+			unreadable.note(key, err)
+			return nil
 		}
 		if !begun {
 			t.first, begun = n, true
@@ -131,9 +132,14 @@ func (cs *Cursors) Note(cmd Command, verb string, before, after any, with ...Wri
 // the last 10,000.
 func (cs *Cursors) Trail(fn func(TrailEntry) error) error {
 	return cs.opts.State.Scan(trailPrefix, func(key string, value []byte) error {
+		n, err := strconv.ParseUint(strings.TrimPrefix(key, trailPrefix), 10, 64)
+		if err != nil {
+			return nil // newTrail has named it
+		}
 		var e TrailEntry
 		if err := json.Unmarshal(value, &e); err != nil {
-			return fmt.Errorf("audit entry %q cannot be read: %w", key, err)
+			cs.unreadable.note(key, err)
+			e = TrailEntry{Number: n, By: "unknown", Verb: "unreadable", Why: "this entry cannot be read: " + err.Error()}
 		}
 		return fn(e)
 	})

@@ -70,11 +70,14 @@ func (a *Audits) loadWatch() error {
 	w.changed, w.proven = make(chan struct{}), map[string]Watched{}
 	state := a.opts.Cursors.opts.State
 	saved, err := state.Get(watchKey)
-	if err == nil && saved != nil {
-		err = json.Unmarshal(saved, &w.asked)
-	}
 	if err != nil {
 		return fmt.Errorf("read whether there is a watch: %w", err)
+	}
+	if saved != nil {
+		if err := json.Unmarshal(saved, &w.asked); err != nil {
+			a.opts.Cursors.unreadable.note(watchKey, err)
+			w.asked = 0
+		}
 	}
 	for _, c := range a.opts.Cursors.All() {
 		d, err := a.opts.Open(c.name)
@@ -95,7 +98,8 @@ func (a *Audits) loadWatch() error {
 		}
 		var p Watched
 		if err := json.Unmarshal(saved, &p); err != nil {
-			return fmt.Errorf("how far the watch of cursor %s came cannot be read: %w", c.name, err)
+			a.opts.Cursors.unreadable.note(provenKey(c.name), err)
+			continue // it begins anew
 		}
 		w.proven[c.name] = p
 	}

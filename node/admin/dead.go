@@ -93,6 +93,9 @@ func (a *api) readDead(r *http.Request, p httprouter.Params) (int, error) {
 		} else if err != nil {
 			return 0, refuse(http.StatusBadRequest, "letter %d cannot be read (at most %d bytes are imported at once): %w", len(letters)+1, maxImport, err)
 		}
+		if letter.Unreadable {
+			continue // an export names it, and has nothing of it
+		}
 		if letter.Seq == 0 || len(letter.Raw) == 0 {
 			return 0, refuse(http.StatusBadRequest, "letter %d has no seq or no event", len(letters)+1)
 		}

@@ -26,7 +26,7 @@ type Status struct {
 
 // Check is one thing that is either in order, or says why not and what to do.
 type Check struct {
-	Name   string    `json:"name"` // accept, durable, ship, progress, keys, clock, disk, ledger, schema, proven, drain
+	Name   string    `json:"name"` // accept, records, durable, ship, progress, keys, records, clock, disk, ledger, schema, proven, drain
 	OK     bool      `json:"ok"`
 	Reason string    `json:"reason,omitempty"` // what is wrong
 	Remedy string    `json:"remedy,omitempty"` // what to do about it

@@ -5,7 +5,7 @@ import { lasting, many, plain } from "./format.js"
 
 const names = {
   accept: "Accepting", durable: "Durable", disk: "Disk", ship: "Shipping", progress: "Progress",
-  keys: "Keys", clock: "Clock", ledger: "Ledger", proven: "Proven", drain: "Drained",
+  keys: "Keys", records: "Records", clock: "Clock", ledger: "Ledger", proven: "Proven", drain: "Drained",
 }
 
 /** title is what the page calls a check; one that it does not know keeps its name. */
