@@ -18,6 +18,7 @@ const libraryPath = ".cache/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so"
 // asynchronous inserts, no query log, and a statement is never cancelled: it ends as if its client were still there.
 type Engine struct {
 	instance
+	config string // its configuration file, see Grant
 }
 
 // Addr is the host:port of the HTTP interface. It stays the same across Restart.
@@ -63,6 +64,9 @@ func LaunchEngine(dir string) (*Engine, error) {
 	engine := &Engine{instance: instance{dir: dir, httpAddr: httpAddr}}
 	engine.command = func() *exec.Cmd {
 		command := exec.Command(gateway, "-library", library, "-path", filepath.Join(dir, "data"), "-listen", httpAddr)
+		if engine.config != "" {
+			command.Args = append(command.Args, "-config", engine.config)
+		}
 		command.Dir = dir
 		command.Env = append(os.Environ(), "TZ=UTC")
 		return command
@@ -72,6 +76,42 @@ func LaunchEngine(dir string) (*Engine, error) {
 	}
 	return engine, nil
 }
+
+// Grant starts the engine anew with a default user, its only one, who may do
+// what the statements grant ("GRANT … ON …") and nothing else; with none it may do everything again.
+func (e *Engine) Grant(statements ...string) error {
+	if err := e.Kill(); err != nil {
+		return err
+	}
+	e.config = ""
+	if len(statements) > 0 {
+		e.config = filepath.Join(e.dir, "granted.xml")
+		users := filepath.Join(e.dir, "granted-users.xml")
+		queries := ""
+		for _, s := range statements {
+			queries += "<query>" + s + "</query>"
+		}
+		for path, text := range map[string]string{e.config: fmt.Sprintf(engineXML, users), users: fmt.Sprintf(engineUsersXML, queries)} {
+			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return e.Restart()
+}
+
+const engineXML = `<clickhouse><users_config>%s</users_config></clickhouse>
+`
+
+const engineUsersXML = `<clickhouse>
+  <profiles><default></default></profiles>
+  <users><default>
+    <password></password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>
+    <grants>%s</grants>
+  </default></users>
+  <quotas><default></default></quotas>
+</clickhouse>
+`
 
 // buildGateway builds the gateway's program once a process and returns its path. Without cgo, whatever the tests use:
 // the race detector has nothing to say about a foreign library.

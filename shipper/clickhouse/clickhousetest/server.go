@@ -27,6 +27,7 @@ const (
 	PasswordUser = "guarded"  // needs Password
 	Password     = "opensaga" // of PasswordUser
 	ReadOnlyUser = "reader"   // no password; may only read
+	NarrowUser   = "narrow"   // no password; sees the database "default" alone
 )
 
 // Server is Debian's ClickHouse server, 18.16, serving the native protocol and HTTP.
@@ -121,7 +122,7 @@ func writeServerFiles(dir, httpAddr, nativeAddr string) error {
 	}
 	values := map[string]string{
 		"Dir": dir, "HTTPPort": httpPort, "NativePort": nativePort,
-		"PasswordUser": PasswordUser, "Password": Password, "ReadOnlyUser": ReadOnlyUser,
+		"PasswordUser": PasswordUser, "Password": Password, "ReadOnlyUser": ReadOnlyUser, "NarrowUser": NarrowUser,
 	}
 	for name, text := range map[string]string{"config.xml": configXML, "users.xml": usersXML} {
 		var out strings.Builder
@@ -176,6 +177,11 @@ const usersXML = `<?xml version="1.0"?>
       <password></password><networks><ip>127.0.0.1</ip></networks>
       <profile>readonly</profile><quota>default</quota>
     </{{.ReadOnlyUser}}>
+    <{{.NarrowUser}}>
+      <password></password><networks><ip>127.0.0.1</ip></networks>
+      <profile>default</profile><quota>default</quota>
+      <allow_databases><database>default</database></allow_databases>
+    </{{.NarrowUser}}>
   </users>
 </yandex>
 `

@@ -13,6 +13,8 @@ import (
 // library is the part of libchdb.so that the gateway calls. Handles are opaque pointers of the library, kept as
 // uintptr because they never point into Go's memory.
 type library struct {
+	configFile string // of the engine; "": its own
+
 	setSignalHandlers func(enabled int32)
 	connect           func(argc int32, argv unsafe.Pointer) *uintptr
 	queryWithParams   func(conn uintptr, query unsafe.Pointer, queryLen uintptr, format unsafe.Pointer, formatLen uintptr,
@@ -65,6 +67,9 @@ func loadLibrary(path string) (lib *library, err error) {
 // share one directory.
 func (lib *library) open(dataPath string) (uintptr, error) {
 	args := [][]byte{[]byte("clickhouse\x00"), []byte("--path=" + dataPath + "\x00")}
+	if lib.configFile != "" {
+		args = append(args, []byte("--config-file="+lib.configFile+"\x00"))
+	}
 	argv := make([]unsafe.Pointer, 0, len(args)+1)
 	for _, arg := range args {
 		argv = append(argv, unsafe.Pointer(unsafe.SliceData(arg)))

@@ -29,6 +29,7 @@ func run() error {
 	libraryPath := flag.String("library", "", "path of libchdb.so")
 	dataPath := flag.String("path", "", "directory of the engine's data; created if absent")
 	listen := flag.String("listen", "127.0.0.1:0", "address to serve HTTP on")
+	configFile := flag.String("config", "", "the engine's configuration file, for its users")
 	sessions := flag.Int("sessions", 8, "statements that run at the same time; more wait")
 	flag.Parse()
 
@@ -40,6 +41,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	lib.configFile = *configFile
 	pool, err := newPool(lib, *dataPath, *sessions)
 	if err != nil {
 		return err
