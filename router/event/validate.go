@@ -1,5 +1,7 @@
 package event
 
+import "time"
+
 // member is a member that has a meaning here.
 type member uint8
 
@@ -104,6 +106,13 @@ func (d *Decoder) oneLine(into *[]byte, m member, v value) {
 	*into = d.text(v.text)
 }
 
+// Timestamps from earliest on and before latest can be stored everywhere that
+// events go to. Others are refused also while no clock is believed.
+var (
+	earliest = time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC)
+	latest   = time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
 // validate checks an event that is well formed against the rules for events.
 func (d *Decoder) validate(e *Event) Refusal {
 	refuse := func(field string, rule Rule) Refusal { return Refusal{Invalid, field, rule} }
@@ -130,7 +139,12 @@ func (d *Decoder) validate(e *Event) Refusal {
 	if e.Timestamp, ok = d.minute.parse(d.text(d.sent)); !ok {
 		return refuse("timestamp", RuleTimestamp)
 	}
-	if d.now.IsZero() {
+	switch {
+	case e.Timestamp.Before(earliest):
+		return refuse("timestamp", RuleOld)
+	case !e.Timestamp.Before(latest):
+		return refuse("timestamp", RuleFuture)
+	case d.now.IsZero():
 		return Refusal{}
 	}
 	switch age := d.now.Sub(e.Timestamp); {

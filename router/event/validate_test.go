@@ -186,6 +186,24 @@ func TestTimestampEdges(t *testing.T) {
 	}
 }
 
+// TestTimestampsWithoutAClock: what can be stored nowhere is refused also while
+// the clock is not believed, and all else is taken.
+func TestTimestampsWithoutAClock(t *testing.T) {
+	d := newDecoder(t, Limits{MaxAge: 250 * 365 * 24 * time.Hour, MaxAhead: 250 * 365 * 24 * time.Hour})
+	for text, rule := range map[string]Rule{
+		"0000-01-01T00:00:00Z": RuleOld, "0001-01-01T00:00:00Z": RuleOld, "1899-12-31T23:59:59.999999999Z": RuleOld, "1900-01-01T00:30:00+01:00": RuleOld,
+		"1900-01-01T00:00:00Z": "", "1970-01-01T00:00:00Z": "", "2261-12-31T23:59:59.999999999Z": "",
+		"2262-01-01T00:00:00Z": RuleFuture, "2261-12-31T23:30:00-01:00": RuleFuture, "9999-12-31T23:59:59-23:59": RuleFuture,
+	} {
+		for _, now := range []time.Time{{}, testNow} {
+			batch, _ := d.Decode([]byte(with(t, "2026-11-23T10:00:00.123Z", text)), Single, now)
+			if got := batch.Events[0].Refusal.Rule; got != rule {
+				t.Errorf("%s at %s: rule %q, want %q", text, now, got, rule)
+			}
+		}
+	}
+}
+
 func TestEventTypes(t *testing.T) {
 	for _, tt := range []struct {
 		allowed []string
