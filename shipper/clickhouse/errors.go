@@ -140,6 +140,10 @@ func explain(err error) error {
 		out.message = readable(e.Message, out.class == transient || out.class == badRow)
 		return out
 	}
+	if strings.Contains(err.Error(), "Unknown setting client_protocol_version") {
+		return &operatorError{"set shippers.clickhouse.protocol: native, and addrs to that port (usually 9000)",
+			errors.New("this server is too old for protocol http")}
+	}
 	var h *driver.HTTPError
 	if errors.As(err, &h) {
 		return &statusError{h.StatusCode}

@@ -102,6 +102,23 @@ func TestOldServer(t *testing.T) {
 	}
 }
 
+// TestOldServerOverHTTP: its HTTP is not what the driver speaks, which is said in
+// one line.
+func TestOldServerOverHTTP(t *testing.T) {
+	server, o := startOld(t)
+	o.Addrs, o.Protocol = []string{server.HTTPAddr()}, HTTP
+	all, err := Examine(t.Context(), o)
+	if err != nil || len(all) != 1 || all[0].Err == nil || !strings.HasSuffix(all[0].Err.Error(), "too old for protocol http") || !strings.Contains(all[0].Advice, "protocol: native") {
+		t.Errorf("%+v, %v", all, err)
+	}
+	r := newRig(t)
+	r.append(1)
+	r.start(o)
+	if got := r.paused(); !strings.Contains(got, "protocol: native") {
+		t.Errorf("paused because %s", got)
+	}
+}
+
 // TestTooOld: what was never tried is said to be so.
 func TestTooOld(t *testing.T) {
 	for version, old := range map[string]bool{"1.1.54388": true, "18.14.19": true, "18.16.1": false, "26.7.3.1": false} {
