@@ -48,7 +48,7 @@ func TestStuckCursorIsToldFromAnIdleOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStuckWatch(func(cursor string) time.Duration { return map[string]time.Duration{"archive": time.Hour}[cursor] })
 		begun := time.Now()
-		for _, name := range []string{"moves", "idle", "failing", "paused", "stands", "archive"} {
+		for _, name := range []string{"moves", "idle", "failing", "paused", "parked", "stands", "archive"} {
 			w.since(shipper.Status{Name: name, NextSeq: 7, LagEvents: 3, State: shipper.Running}, begun)
 		}
 		time.Sleep(stuckAfter)
@@ -57,7 +57,8 @@ func TestStuckCursorIsToldFromAnIdleOne(t *testing.T) {
 			"idle":    {NextSeq: 7, State: shipper.Running},
 			"failing": {NextSeq: 7, LagEvents: 3, State: shipper.Failing},
 			"paused":  {NextSeq: 7, LagEvents: 3, State: shipper.Paused},
-			"archive": {NextSeq: 7, LagEvents: 3, State: shipper.Running}, // its file may fill for an hour
+			"parked":  {NextSeq: 7, LagEvents: 3, State: shipper.Running, Parked: &shipper.Parked{Sessions: 1, Events: 3}}, // they alone wait
+			"archive": {NextSeq: 7, LagEvents: 3, State: shipper.Running},                                                  // its file may fill for an hour
 		} {
 			s.Name = name
 			if since := w.since(s, time.Now()); !since.IsZero() {
@@ -333,5 +334,35 @@ func TestEveryCheckSaysWhatToDo(t *testing.T) {
 	holds(t, look("accept"), true, "has no keys")
 	if !n.Alive() {
 		t.Error("a node whose checks were just made is not alive")
+	}
+}
+
+// TestOneRemedyForEachState: the checks name the cursor and one way out, and tell
+// sessions that fail for themselves from a cursor that fails.
+func TestOneRemedyForEachState(t *testing.T) {
+	now := time.Now()
+	for name, c := range map[string]struct {
+		status       shipper.Status
+		ship, parked string // remedies; "": in order
+	}{
+		"runs":    {status: shipper.Status{State: shipper.Running}},
+		"fails":   {status: shipper.Status{State: shipper.Failing, LastError: "no route"}, ship: "forebay cursor retry session"},
+		"ann":     {status: shipper.Status{State: shipper.Paused, Pause: &shipper.Pause{By: "ann", Reason: "deploy"}}, ship: "forebay cursor resume session"},
+		"itself":  {status: shipper.Status{State: shipper.Paused, Pause: &shipper.Pause{By: "forebay", Asks: true}}, ship: "goes on by itself"},
+		"for now": {status: shipper.Status{State: shipper.Running, Parked: &shipper.Parked{Sessions: 1, Events: 3, Since: now}}},
+		"parked": {
+			status: shipper.Status{State: shipper.Running, Parked: &shipper.Parked{Sessions: 1, Events: 3, Since: now.Add(-time.Hour), Cause: "500"}},
+			parked: "forebay cursor retry session",
+		},
+	} {
+		c.status.Name = "session"
+		h := &health{}
+		all := []shipper.Status{c.status}
+		if got := h.ship(all); got.OK != (c.ship == "") || !strings.Contains(got.Remedy, c.ship) || strings.Contains(got.Remedy, "NAME") {
+			t.Errorf("%s: ship is %+v, want %q", name, got, c.ship)
+		}
+		if got := h.parked(all, now); got.OK != (c.parked == "") || !got.Ready || !strings.Contains(got.Remedy, c.parked) {
+			t.Errorf("%s: parked is %+v, want %q", name, got, c.parked)
+		}
 	}
 }

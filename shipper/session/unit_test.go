@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"testing"
 	"time"
@@ -315,5 +316,31 @@ func TestAnswersAreClassified(t *testing.T) {
 		if got := classify(&http.Response{StatusCode: 409, Header: h}, 5, nil, nil); got.verdict != want {
 			t.Errorf("epoch %s: %d, want %d", seen, got.verdict, want)
 		}
+	}
+}
+
+// TestSizeGrowsBack: what was learnt holds for its time, then doubles up to what is configured.
+func TestSizeGrowsBack(t *testing.T) {
+	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	most := size{events: 100, bytes: 1000}
+	s := sizes{most: most, logger: slog.New(slog.DiscardHandler)}
+	s.learn(now, size{events: 25, bytes: 200}, bytesAlone, "413")
+	for _, step := range []struct {
+		after time.Duration
+		want  size
+	}{
+		{0, size{100, 200}}, {rememberSize - 1, size{100, 200}}, {rememberSize, size{100, 400}},
+		{rememberSize + growSize, size{100, 800}}, {rememberSize + 2*growSize, most},
+	} {
+		if got := s.at(now.Add(step.after)); got != step.want {
+			t.Errorf("after %s: %+v, want %+v", step.after, got, step.want)
+		}
+	}
+	if s.limit != nil {
+		t.Errorf("kept to %+v", s.limit)
+	}
+	s.learn(now, size{events: 3, bytes: 200}, eventsAlone, "431")
+	if got := s.at(now.Add(24 * time.Hour)); got != most || s.limit != nil {
+		t.Errorf("a day later: %+v, %+v", got, s.limit)
 	}
 }
