@@ -27,6 +27,8 @@ type shelf struct {
 	keep func(shipper.Event) (string, bool) // refuses, as shippertest.Recorder.Refuse
 	down error
 	ask  func(ctx context.Context, asked []uint64)
+
+	keeps time.Duration // of an event; 0: for ever
 }
 
 func newShelf() *shelf { return &shelf{has: map[uint64]int{}, most: 4} }
@@ -49,6 +51,9 @@ func (s *shelf) Ship(ctx context.Context, feed *shipper.Feed) error {
 func (s *shelf) Reach(context.Context) (time.Time, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.keeps > 0 {
+		return time.Now().Add(-s.keeps), s.down
+	}
 	return time.Time{}, s.down
 }
 
@@ -464,5 +469,50 @@ func TestWatch(t *testing.T) {
 			t.Errorf("switched off against the configuration: %v", err)
 		}
 		stop()
+	})
+}
+
+// TestWatchMissesWhatIsTooOldAtOnce: the destination deletes events for their
+// age as soon as they come, which no other check tells of; and it finds what
+// went later, anywhere in a log of many questions, within an hour.
+func TestWatchMissesWhatIsTooOldAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rig, s := shippertest.NewRig(t), newShelf()
+		rig.Append("p", "a", 200)
+		ship := rig.Start(s, small, shipper.Options{})
+		ship.WaitDone()
+		s.most = 3
+		a := s.audits(t, ship, 10*time.Minute)
+		running, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { a.Run(running); close(ended) }()
+		defer func() { cancel(); <-ended }()
+		missing := func(what string, want uint64) {
+			t.Helper()
+			if _, all := a.Watch(); len(all) != 1 || all[0].Missing != want {
+				t.Errorf("%s: %+v, want %d missing", what, all, want)
+			}
+		}
+		time.Sleep(5 * time.Minute)
+		missing("all is there", 0)
+		s.set(0, 150)
+		time.Sleep(time.Hour)
+		missing("one went later", 1)
+		s.set(1, 150)
+		s.mu.Lock()
+		s.keeps = 30 * time.Minute
+		s.mu.Unlock()
+		if err := ship.Pause(t.Context(), ann, 0); err != nil {
+			t.Fatal(err)
+		}
+		rig.Append("p", "a", 5)
+		time.Sleep(45 * time.Minute) // they are older than that when they come
+		if err := ship.Resume(t.Context(), ann); err != nil {
+			t.Fatal(err)
+		}
+		ship.WaitDone()
+		s.set(0, 201, 202, 203, 204, 205)
+		time.Sleep(time.Hour)
+		missing("five were too old as they came", 5)
 	})
 }

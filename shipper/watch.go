@@ -20,6 +20,10 @@ func provenKey(cursor string) string { return "proof/watch/" + cursor }
 // after it: it asks for a tenth of the time at most.
 const watchRests = 9
 
+// watchPass is within what time the second look comes by all that the log keeps,
+// unless that would take more than its share of the time.
+const watchPass = 30 * time.Minute
+
 // The bounds of the time between two rounds of the watch.
 const (
 	LeastWatch = time.Second
@@ -41,6 +45,7 @@ type Watched struct {
 	Doubles   uint64    `json:"doubles"`
 	Double    []Range   `json:"double,omitempty"`
 	Again     uint64    `json:"again,omitempty"` // where the slow second look at older events is
+	Top       uint64    `json:"top,omitempty"`   // the furthest that Next has been: what is beyond was delivered since ProvenAt
 
 	NotOffered bool      `json:"not_offered,omitempty"` // the destination does not tell what it has
 	Error      string    `json:"error,omitempty"`       // why the last round did not end
@@ -184,7 +189,7 @@ func (a *Audits) watchCursor(ctx context.Context, c *Cursor) {
 		p, turn, every, changed := a.beginRound(c)
 		var due <-chan time.Time
 		if every > 0 {
-			r := round{audits: a, cursor: c, turn: turn, p: p}
+			r := round{audits: a, cursor: c, turn: turn, every: every, p: p}
 			if err := r.run(ctx); ctx.Err() == nil {
 				r.end(err)
 			}
@@ -228,6 +233,7 @@ type round struct {
 	audits *Audits
 	cursor *Cursor
 	turn   int
+	every  time.Duration
 	p      Watched
 	pace   duty
 	since  time.Time
@@ -248,9 +254,18 @@ func (r *round) run(ctx context.Context) (err error) {
 	if err := r.lookAtWrong(ctx); err != nil {
 		return err
 	}
-	old := r.p.Next
+	old, top, before := r.p.Next, r.p.Top, r.p.ProvenAt
 	for next := r.cursor.Next(); r.p.Next < next; {
-		s, err := r.look(ctx, Range{r.p.Next, next - 1})
+		// What was delivered a moment ago is there, however old the event: the
+		// destination may be quick to delete it, and that is a loss, too.
+		since, last := r.since, next-1
+		switch {
+		case r.p.Next < top:
+			last = min(last, top-1)
+		case before.After(r.since):
+			since = time.Time{}
+		}
+		s, err := r.look(ctx, since, Range{r.p.Next, last})
 		if err != nil {
 			return err
 		}
@@ -263,11 +278,26 @@ func (r *round) run(ctx context.Context) (err error) {
 	if oldest := r.cursor.log.FirstSeq(); r.p.Again < oldest || r.p.Again >= old {
 		r.p.Again = oldest
 	}
-	if last := min(old, r.cursor.Next()) - 1; !r.dest.Once && r.p.Again <= last {
-		s, err := r.look(ctx, Range{r.p.Again, last})
+	if r.dest.Once {
+		return nil
+	}
+	return r.lookAgain(ctx, min(old, r.cursor.Next()))
+}
+
+// lookAgain looks at a piece of what was proven before, up to seq next: so much
+// that all of it has its turn within watchPass.
+func (r *round) lookAgain(ctx context.Context, next uint64) error {
+	oldest := r.cursor.log.FirstSeq()
+	share := 1.0
+	if next > oldest {
+		share = float64(next-oldest) * float64(r.every) / float64(watchPass)
+	}
+	for looked := 0.0; looked < share && r.p.Again < next; {
+		s, err := r.look(ctx, r.since, Range{r.p.Again, next - 1})
 		if err != nil {
 			return err
 		}
+		looked += float64(s.next - r.p.Again)
 		r.p.Again = s.next
 		r.p.found(union(r.p.Holes, s.Missing), union(r.p.Double, s.Doubles), behind(r.p.Behind, s.Behind))
 	}
@@ -276,31 +306,36 @@ func (r *round) run(ctx context.Context) (err error) {
 
 // lookAtWrong compares anew what was missing or double. What the log no longer
 // keeps stays named, since nothing can prove it any more. After a rewind the
-// cursor comes again to what it has not passed.
+// cursor comes again to what it has not passed. A hole that has come of age
+// stays one, while of what was double one may have gone for its age.
 func (r *round) lookAtWrong(ctx context.Context) error {
 	next, oldest := r.cursor.Next(), r.cursor.log.FirstSeq()
 	r.p.Next = min(r.p.Next, next)
 	holes, doubles := rangesBelow(r.p.Holes, oldest), []Range(nil)
 	var sessions []Behind
-	only := clip(union(r.p.Holes, r.p.Double), oldest, next-1)
-	for len(only) > 0 {
-		s, err := r.look(ctx, only...)
-		if err != nil {
-			return err
+	for _, kind := range []struct {
+		wrong []Range
+		since time.Time
+	}{{r.p.Holes, time.Time{}}, {without(r.p.Double, r.p.Holes), r.since}} {
+		for only := clip(kind.wrong, oldest, next-1); len(only) > 0; {
+			s, err := r.look(ctx, kind.since, only...)
+			if err != nil {
+				return err
+			}
+			holes, doubles, sessions = union(holes, s.Missing), union(doubles, s.Doubles), behind(sessions, s.Behind)
+			only = rangesFrom(only, s.next)
 		}
-		holes, doubles, sessions = union(holes, s.Missing), union(doubles, s.Doubles), behind(sessions, s.Behind)
-		only = rangesFrom(only, s.next)
 	}
 	r.p.found(holes, doubles, sessions)
 	return nil
 }
 
-func (r *round) look(ctx context.Context, wanted ...Range) (stretch, error) {
+func (r *round) look(ctx context.Context, since time.Time, wanted ...Range) (stretch, error) {
 	if err := r.pace.rest(ctx); err != nil {
 		return stretch{}, err
 	}
 	r.pace.begin()
-	return r.dest.compare(ctx, r.cursor, r.since, wanted...)
+	return r.dest.compare(ctx, r.cursor, since, wanted...)
 }
 
 // found notes what is wrong as things stand.
@@ -326,7 +361,7 @@ func (r *round) publish() error {
 	if len(r.p.Holes) > 0 {
 		r.p.ProvenSeq = min(r.p.ProvenSeq, r.p.Holes[0].First-1)
 	}
-	r.p.Error, r.p.NotOffered = "", false
+	r.p.Error, r.p.NotOffered, r.p.Top = "", false, max(r.p.Top, r.p.Next)
 	w := &r.audits.watch
 	w.mu.Lock()
 	defer w.mu.Unlock()

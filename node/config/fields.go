@@ -117,8 +117,8 @@ func nodeFields(c *Config) []field {
 		{path: "wal.retain.bytes", live: true, target: &c.WAL.Retain.Bytes, def: "0",
 			doc: "Most bytes of shipped events that are kept for rewinding. 0: no limit by size."},
 
-		{path: "audit.every", target: &c.Audit.Every, def: "0",
-			doc: "How often the node asks ClickHouse and the Session Manager for what was delivered since, to prove that it is there; such as 1m. 1s to 24h. 0: only while an operator has switched it on (forebay audit --watch)."},
+		{path: "audit.every", target: &c.Audit.Every, def: "10m",
+			doc: "How often the node asks ClickHouse and the Session Manager for what was delivered since, to prove that it is there; 1s to 24h. What was proven is looked at again within about 30m. 0: only while an operator has switched it on (forebay audit --watch)."},
 	}
 }
 
