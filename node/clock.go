@@ -1,92 +1,98 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"time"
 
 	"forebay/node/admin"
+	"forebay/wal"
 )
 
-const (
-	// clockTolerance is how far the clock may stand before the log's newest
-	// block, or move against the monotonic clock between two looks: time
-	// servers correct by less.
-	clockTolerance = time.Minute
-	// clockLeap is the jump from which the clock is not believed until it has
-	// lasted for clockSettle, as in the log; a smaller one is only told.
-	clockLeap   = time.Hour
-	clockSettle = 10 * time.Minute
-)
+const clockRemedy = "set the clock (timedatectl set-time, date -s), or mend time synchronisation (chronyc tracking, timedatectl)"
 
-const clockRemedy = "mend time synchronisation (chronyc tracking, timedatectl)"
-
-// clockWatch sees jumps of the wall clock against the monotonic one. It
-// belongs to one goroutine.
-type clockWatch struct {
-	wall time.Time // believed …
-	mono time.Time // … at this monotonic time
-	seen time.Time // monotonic time at which the present jump was seen first; zero: none
-}
-
-// look returns by how much the wall clock has jumped, 0 if it has not or if
-// that is long ago. Wall has no monotonic reading, mono has one.
-func (c *clockWatch) look(wall, mono time.Time) time.Duration {
-	jump := time.Duration(0)
-	if !c.wall.IsZero() {
-		jump = wall.Sub(c.wall.Add(mono.Sub(c.mono)))
-	}
-	switch {
-	case jump.Abs() <= clockTolerance:
-		jump, c.seen = 0, time.Time{}
-	case c.seen.IsZero():
-		c.seen = mono
-	case mono.Sub(c.seen) >= clockSettle:
-		jump, c.seen = 0, time.Time{}
-	}
-	if c.seen.IsZero() {
-		c.wall, c.mono = wall, mono
-	}
-	return jump
-}
-
-// doubt says why the wall clock is not to be believed, "" if it is: a machine
-// without a battery comes up in the past, and would drop every event as one
-// from the future.
-func (n *Node) doubt(now time.Time) string { return clockDoubt(now, n.built, n.log.Stats().NewestTime) }
-
-// clockDoubt is doubt, given when the program was built and the time of the log's
-// newest event.
+// clockDoubt says why a clock is not to be believed, given when the program was
+// built and the time of the log's newest event, "" if it is.
 func clockDoubt(now, built, newest time.Time) string {
 	if now.Before(built) {
 		return fmt.Sprintf("the clock says %s, but this program was built at %s", now.UTC().Format(time.RFC3339), built.UTC().Format(time.RFC3339))
 	}
-	if now.Before(newest.Add(-clockTolerance)) {
+	if now.Before(newest.Add(-time.Minute)) {
 		return fmt.Sprintf("the clock says %s, but the log's newest event is from %s", now.UTC().Format(time.RFC3339), newest.UTC().Format(time.RFC3339))
 	}
 	return ""
 }
 
-// believedNow is router.Options.Now: the zero time while the clock is not
-// believed, which suspends the rules on timestamps.
-func (n *Node) believedNow() time.Time {
-	if n.clockDoubted.Load() {
-		return time.Time{}
+const (
+	// compareEvery is how often it is tried to compare the clock, and how long one try may take.
+	compareEvery = 5 * time.Second
+	// comparePatience is for how long after the start timestamps are not judged because the clock
+	// has not been compared.
+	comparePatience = 10 * time.Minute
+)
+
+// compareClock holds this machine's clock against ClickHouse's at the start, and each time that
+// it was set.
+func (n *Node) compareClock(ctx context.Context) {
+	if n.clickhouse == nil {
+		return
 	}
-	return time.Now()
+	tick := time.NewTicker(compareEvery)
+	defer tick.Stop()
+	for {
+		if !n.compared.Load() || !n.log.ClockCompared() {
+			trying, cancel := context.WithTimeout(ctx, compareEvery)
+			if err := n.clickhouse.CompareClock(trying); err == nil {
+				n.compared.Store(true)
+			}
+			cancel()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
-// clock: can timestamps be judged?
-func (h *health) clock(wall, mono time.Time) admin.Check {
-	const name, remedy = "clock", clockRemedy
-	jump, doubt := h.jumps.look(wall, mono), h.node.doubt(wall)
-	h.node.clockDoubted.Store(doubt != "" || jump.Abs() > clockLeap)
+// believedNow is router.Options.Now: the log's time, or the zero time while the clock is not
+// believed, which suspends the rules on timestamps.
+func (n *Node) believedNow() time.Time {
+	c := n.clock.Load()
+	if c == nil || c.Doubt != "" || c.Jump != 0 {
+		return time.Time{}
+	}
+	if n.clickhouse != nil && !n.compared.Load() && time.Since(n.started) < comparePatience {
+		return time.Time{}
+	}
+	return n.now().Add(c.Now.Sub(c.Wall))
+}
+
+// clock: can timestamps be judged, and is what comes stamped with the right time?
+func (h *health) clock() admin.Check {
+	const name = "clock"
+	c, err := h.node.log.Clock()
+	h.node.clock.Store(&c)
+	if err != nil {
+		return bad(name, true, "check the disk: the log keeps there when the clock was set", "that the clock was set cannot be saved: %v", err)
+	}
+	return clockCheck(name, c)
+}
+
+func clockCheck(name string, c wal.Clock) admin.Check {
+	passes := ""
+	if !c.Passes.IsZero() {
+		passes = fmt.Sprintf(" (until %s, if it goes on steadily)", c.Passes.UTC().Format(time.RFC3339))
+	}
 	switch {
-	case doubt != "":
-		return bad(name, false, remedy, "%s: timestamps are not checked until the clock is right", doubt)
-	case jump.Abs() > clockLeap:
-		return bad(name, false, remedy, "the clock has jumped by %s: timestamps are not checked, and the log keeps its own time, until it has stayed there for %s", jump.Round(time.Second), clockSettle)
-	case jump != 0:
-		return bad(name, true, remedy, "the clock has jumped by %s within the last %s", jump.Round(time.Second), clockSettle)
+	case c.Doubt != "":
+		return bad(name, c.Apart, clockRemedy, "%s: until the clock is right%s timestamps are not checked, and what comes waits for its time before it goes to ClickHouse and the archive", c.Doubt, passes)
+	case c.Jump != 0:
+		return bad(name, false, clockRemedy, "the clock has jumped by %s: until it has stayed there%s timestamps are not checked, and time goes on as before", c.Jump.Round(time.Second), passes)
+	case c.Led != "":
+		return bad(name, true, clockRemedy, "the clock says %s, and is wrong: time goes by that of %s, which says %s", c.Wall.UTC().Format(time.RFC3339), c.Led, c.Now.UTC().Format(time.RFC3339))
+	case c.Moved != 0:
+		return bad(name, true, clockRemedy, "the clock was set by %s a short while ago", c.Moved.Round(time.Second))
 	}
 	return good(name)
 }

@@ -70,8 +70,8 @@ type diskKeeper struct {
 	keepFrom func() uint64 // lowest seq that a cursor still needs
 	wantFrom func() uint64 // lowest that a replay would like
 	gate     *gate
-	retained func(oldest time.Time) // told what the log still goes back to
-	pressed  func()                 // called while readiness is down for want of space
+	retained func(age time.Duration) // told for how long the log holds its oldest block
+	pressed  func()                  // called while readiness is down for want of space
 	logger   *slog.Logger
 
 	forecast forecast // of the loop that looks
@@ -149,7 +149,9 @@ func (k *diskKeeper) keep(now time.Time) {
 		s.gone = k.log.InPlace()
 	}
 	stats := k.log.Stats()
-	k.retained(stats.OldestTime)
+	if stats.FirstSeq <= stats.DurableSeq {
+		k.retained(stats.OldestAge)
+	}
 	s.used = stats.Bytes
 	if budget > 0 {
 		s.share = float64(s.used) / float64(budget)

@@ -34,7 +34,7 @@ func TestReplaysHoldHistoryButNotTheDisk(t *testing.T) {
 	k := &diskKeeper{
 		dir: dir, log: log, gate: &gate{log: log}, logger: slog.New(slog.DiscardHandler),
 		keepFrom: func() uint64 { return need }, wantFrom: func() uint64 { return want },
-		retained: func(time.Time) {}, pressed: func() { t.Error("sessions are set aside for a replay") },
+		retained: func(time.Duration) {}, pressed: func() { t.Error("sessions are set aside for a replay") },
 	}
 	for _, c := range []struct {
 		name       string

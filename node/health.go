@@ -25,7 +25,6 @@ type health struct {
 	looking sync.Mutex // one look at a time; guards what follows
 	stuck   *stuckWatch
 	stall   stall
-	jumps   clockWatch
 
 	mu     sync.Mutex
 	checks []admin.Check
@@ -63,7 +62,7 @@ func (h *health) look(now time.Time) {
 	wall, mono := now.Round(0).UTC(), time.Now()
 	cursors, keys := h.node.cursorStatus(), h.keyState(wall)
 	checks := []admin.Check{
-		h.accept(keys), h.drain(), h.durable(mono), h.disk(mono), h.ship(cursors), h.parked(cursors, wall), h.moves(cursors, mono), h.records(), keys.check(), h.clock(wall, mono), h.ledger(cursors), h.log(mono),
+		h.accept(keys), h.drain(), h.durable(mono), h.disk(mono), h.ship(cursors), h.parked(cursors, wall), h.moves(cursors, mono), h.records(), keys.check(), h.clock(), h.ledger(cursors), h.log(mono),
 	}
 	if c, read := h.schema(); read {
 		checks = append(checks, c)

@@ -37,6 +37,9 @@ type Options struct {
 	Built   time.Time    // when the program was built; a clock before it is not believed
 	Logger  *slog.Logger // nil: nothing is logged
 
+	Now         func() time.Time // the machine's clock; nil: time.Now
+	ClockSettle time.Duration    // see wal.Options; 0: its default
+
 	// Load reads the configuration anew, for Reload; nil: it has no file.
 	Load func() (config.Config, error)
 	// LogOutput, if set, tells how Logger's lines fare.
@@ -68,10 +71,13 @@ type Node struct {
 	setLogLevel  func(string) error
 	logOutput    func() LogOutput
 
-	clockDoubted atomic.Bool
-	draining     draining
-	logID        atomic.Pointer[string] // once it is known
-	syncs        syncTimes
+	now      func() time.Time
+	settle   time.Duration
+	compared atomic.Bool               // the clock with that of ClickHouse, since the start
+	clock    atomic.Pointer[wal.Clock] // as it was looked at last
+	draining draining
+	logID    atomic.Pointer[string] // once it is known
+	syncs    syncTimes
 
 	openedAt   uint64                  // the log's newest seq at the start
 	newestFrom uint64                  // the dedupe window held the keys of the log from this seq on before the first request was taken
@@ -135,6 +141,9 @@ func newNode(cfg config.Config, o Options) *Node {
 	if n.logOutput == nil {
 		n.logOutput = func() LogOutput { return LogOutput{} }
 	}
+	if n.now, n.settle = o.Now, o.ClockSettle; n.now == nil {
+		n.now = time.Now
+	}
 	n.current.Store(&cfg)
 	n.logger = n.newLogger(n.tail.beside(o.Logger.Handler()))
 	n.metrics = newMetrics(n)
@@ -161,7 +170,7 @@ func (n *Node) Run(ctx context.Context) error {
 	defer stopBackground()
 	var behind sync.WaitGroup
 	for _, actor := range []func(context.Context){
-		n.keyring.run, n.cursors.Run, n.replays.Run, n.audits.Run, n.disk.run, n.ledger.run, n.health.run, n.history.run, n.drops.run, n.rebuildWindow, n.noteDurable,
+		n.keyring.run, n.cursors.Run, n.replays.Run, n.audits.Run, n.disk.run, n.ledger.run, n.health.run, n.history.run, n.drops.run, n.rebuildWindow, n.noteDurable, n.compareClock,
 	} {
 		behind.Go(func() { actor(background) })
 	}
@@ -259,12 +268,9 @@ const newestKeys = 100_000
 // loadNewest fills the dedupe window from the end of the log.
 func (n *Node) loadNewest() {
 	n.newestFrom = n.openedAt + 1 - min(n.openedAt, newestKeys)
-	oldest := time.Now().Add(-n.cfg.Dedupe.Window)
 	err := n.log.Digests(context.Background(), n.newestFrom, func(h wal.Header, digests []uint64) error {
 		n.newestFrom = min(n.newestFrom, h.FirstSeq) // a block is loaded whole, or not at all
-		if !h.Time.Before(oldest) {
-			n.window.LoadNewest(h.Time, digests)
-		}
+		n.window.LoadNewest(n.windowTime(n.log.Age(h)), digests)
 		return nil
 	})
 	if err != nil {
@@ -276,14 +282,13 @@ func (n *Node) loadNewest() {
 // end, beside everything else.
 func (n *Node) rebuildWindow(ctx context.Context) {
 	whole := errors.New("everything before the end is loaded")
-	oldest := time.Now().Add(-n.cfg.Dedupe.Window)
-	from, err := n.log.SeekTime(oldest)
+	from, err := n.log.SeekAge(n.cfg.Dedupe.Window)
 	if err == nil {
 		err = n.log.Digests(ctx, from, func(h wal.Header, digests []uint64) error {
 			if h.FirstSeq >= n.newestFrom {
 				return whole
 			}
-			n.window.Load(h.Time, digests)
+			n.window.Load(n.windowTime(n.log.Age(h)), digests)
 			return nil
 		})
 	}
@@ -292,6 +297,13 @@ func (n *Node) rebuildWindow(ctx context.Context) {
 	}
 	n.window.Loaded()
 }
+
+// windowTime is when something of an age came, by the dedupe window's clock.
+func (n *Node) windowTime(age time.Duration) time.Time { return n.window.Now().Add(-age) }
+
+// retained tells the dedupe window for how long the log holds its oldest block, to
+// the second.
+func (n *Node) retained(age time.Duration) { n.window.Retain(n.windowTime(age + time.Second)) }
 
 // noteDurable saves how far the log has come, so that a log that lost its end
 // does not give out seqs twice.

@@ -167,7 +167,7 @@ func TestClockFromBeforeTheBuildIsNotBelieved(t *testing.T) {
 	if _, body := n.Post(key, event); !strings.Contains(body, `"accepted":1`) {
 		t.Errorf("a timestamp was judged by a clock that is not believed: %s", body)
 	}
-	if status, body := get(t, n, "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "mend time synchronisation") {
+	if status, body := get(t, n, "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "set the clock (timedatectl") {
 		t.Errorf("/readyz: %d %s", status, body)
 	}
 }

@@ -91,6 +91,9 @@ func (n *Node) walOptions(floor uint64) (wal.Options, error) {
 		ReadOnly:     n.readOnly,
 		Logger:       n.logger.With("part", "wal"),
 		OnCommit:     n.metrics.committed,
+		Now:          n.now,
+		Built:        n.built,
+		ClockSettle:  n.settle,
 	}, nil
 }
 
@@ -141,7 +144,7 @@ func (n *Node) openRouter() error {
 		return err
 	}
 	n.disk = &diskKeeper{
-		cfg: n.cfg.WAL, dir: n.dir.path, inPlace: n.dir.inPlace, log: n.log, keepFrom: n.cursors.KeepFrom, wantFrom: n.replays.KeepFrom, gate: n.gate, retained: n.window.Retain, pressed: n.setAsideParked,
+		cfg: n.cfg.WAL, dir: n.dir.path, inPlace: n.dir.inPlace, log: n.log, keepFrom: n.cursors.KeepFrom, wantFrom: n.replays.KeepFrom, gate: n.gate, retained: n.retained, pressed: n.setAsideParked,
 		logger: n.logger.With("part", "disk"),
 	}
 	n.disk.keep(time.Now())

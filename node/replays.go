@@ -48,6 +48,7 @@ func (n *Node) openDestination(d shipper.Destination) (shipper.Sink, shipper.Flu
 	}
 	o := n.replayTable(d)
 	o.Logger = logger
+	o.Clock = n.log
 	sink, err := clickhouse.New(o)
 	f := n.config().Shippers.ClickHouse.Flush
 	return sink, shipper.Flush{Rows: min(f.Rows, replayRows), Bytes: min(int64(f.Bytes), replayBytes), Age: replayAge}, err

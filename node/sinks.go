@@ -39,6 +39,7 @@ func (n *Node) openCursors() (err error) {
 func (n *Node) addClickHouse() error {
 	o := ClickHouseOptions(n.cfg)
 	o.Logger = n.logger.With("part", clickhouseCursor)
+	o.Clock = n.log
 	sink, err := clickhouse.New(o)
 	if err != nil {
 		return fmt.Errorf("shippers.clickhouse: %w", err)

@@ -165,7 +165,8 @@ func (d AuditTarget) compare(ctx context.Context, c *Cursor, since time.Time, wa
 			break
 		}
 		expected := !inRanges(known.seqs, e.Seq)
-		old := expected && e.ReceivedAt.Before(since)
+		// What the node itself has stamped too early is not too old.
+		old := expected && e.ReceivedAt.Before(since) && e.Adjusted.Before(since)
 		if expected && !old && !question.Take(e) {
 			s.next = e.Seq
 			break

@@ -101,6 +101,7 @@ func (c *Cursor) load() error {
 	} else if c.pos, err = decodePosition(c.name, saved); err != nil {
 		return err
 	}
+	c.pos.Pause = c.pos.Pause.loaded(time.Now(), c.log.Doubted(c.log.DurableSeq()+1))
 	if c.current, err = c.loadPlan(c.name); err != nil {
 		return err
 	}

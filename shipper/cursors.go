@@ -151,7 +151,11 @@ func (cs *Cursors) nextEpoch(commit func(epoch uint64, counter Write) error) err
 	case saved != nil:
 		return errors.New("the epoch counter in the state folder is damaged: restore the state folder, or remove it to start every cursor at the oldest event")
 	case cs.opts.Log.DurableSeq() > 0:
-		epoch = uint64(time.Now().Unix())
+		newest, err := cs.opts.Log.TimeOf(cs.opts.Log.DurableSeq())
+		if err != nil {
+			return fmt.Errorf("begin a new epoch: %w", err)
+		}
+		epoch = uint64(max(time.Now().Unix(), newest.Unix(), 1))
 		cs.opts.Logger.Warn("no saved cursors, but the log holds events: delivering from the oldest event on, in a new epoch", "epoch", epoch)
 	}
 	return commit(epoch, Write{Key: epochKey, Value: binary.BigEndian.AppendUint64(nil, epoch)})

@@ -25,6 +25,22 @@ type Pause struct {
 	Asks bool `json:"asks_again,omitempty"`
 }
 
+// loaded is a pause that was saved, with its end by the monotonic clock: setting
+// the clock does not move it. It never lasts longer than it was to last in all,
+// and begins anew where the time is not known.
+func (p *Pause) loaded(now time.Time, doubted bool) *Pause {
+	if p == nil || p.Until.IsZero() {
+		return p
+	}
+	left, whole := p.Until.Sub(now), p.Until.Sub(p.Since)
+	if left = min(left, whole); doubted {
+		left = whole
+	}
+	q := *p
+	q.Until = now.Add(left)
+	return &q
+}
+
 // position is what a cursor saves. Everything below Next is accounted for.
 type position struct {
 	Version   int      `json:"version"`

@@ -25,6 +25,13 @@ type Log interface {
 	// TimeOf is when the block that holds seq was committed, or the first one
 	// after it; the zero time if there is none.
 	TimeOf(seq uint64) (time.Time, error)
+	// Doubted tells whether the event with this seq was stamped, or would be, by a
+	// clock that is not believed and has not been set since.
+	Doubted(seq uint64) bool
+	// Noted is the time by the log's clock, and the log's next seq. Elapsed is how
+	// long ago that was: a clock that was set since makes nothing older.
+	Noted() (at time.Time, seq uint64)
+	Elapsed(at time.Time, seq uint64) time.Duration
 }
 
 // State keeps what must survive a restart. Keys are plain text, values belong
@@ -57,6 +64,13 @@ type Sink interface {
 	Ship(ctx context.Context, feed *Feed) error
 }
 
+// Dated is implemented by sinks that deliver an event's ReceivedAt. Their cursors
+// wait before what was stamped by a clock that is not believed.
+type Dated interface {
+	// Dated does nothing.
+	Dated()
+}
+
 // Event is one accepted event on its way out. Raw is the sender's JSON, byte
 // for byte. Its strings and Raw share memory with the block they came from,
 // and stay valid as long as they are referenced.
@@ -64,6 +78,7 @@ type Event struct {
 	Seq        uint64
 	LogID      wal.ID
 	ReceivedAt time.Time // commit time of its block: UTC, whole milliseconds
+	Adjusted   time.Time // the same by the node's clock as it is set now; zero: not known
 	Project    string
 	SDKVersion string
 	AppID      string

@@ -68,7 +68,7 @@ func unpack(block *wal.Block, batch *record.Batch, from uint64, events []Event, 
 				continue
 			}
 			events = append(events, Event{
-				Seq: seq, LogID: block.LogID, ReceivedAt: block.Time,
+				Seq: seq, LogID: block.LogID, ReceivedAt: block.Time, Adjusted: block.Adjusted,
 				Project: batch.Project, SDKVersion: batch.SDKVersion, AppID: batch.AppID,
 				Session: e.Session, Raw: e.Raw,
 			})

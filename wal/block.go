@@ -59,12 +59,21 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Header describes one block: one commit group, written with one write and
 // made durable with one sync.
 type Header struct {
-	Number     uint64    // the block's index in the log, from 1
-	LogID      ID        // the log that wrote it
-	FirstSeq   uint64    // the seq of its first event
-	Events     uint32    // how many seqs it takes, at least 1
-	EntryCount uint32    // how many appended entries it holds, at least 1
-	Time       time.Time // commit time in milliseconds, UTC: the received_at of every event in it
+	Number     uint64 // the block's index in the log, from 1
+	LogID      ID     // the log that wrote it
+	FirstSeq   uint64 // the seq of its first event
+	Events     uint32 // how many seqs it takes, at least 1
+	EntryCount uint32 // how many appended entries it holds, at least 1
+	// Time is the commit time in milliseconds, UTC: the received_at of every event in
+	// it. It never changes once it is believed.
+	Time time.Time
+	// Doubted says that the clock was not believed, and has not been set since. Time
+	// is what it said, and will be another.
+	Doubted bool
+	// Adjusted is the commit time by the clock as it is set now: in the order of the
+	// log it never runs backwards. It is Time but for blocks that were stamped by a
+	// clock that was believed, and set later.
+	Adjusted time.Time
 
 	Compression Compression
 	HeaderSize  int    // bytes of the header, digests and checksum included
@@ -73,6 +82,8 @@ type Header struct {
 	DigestCount int    // how many digests the header carries
 	Mask        uint32 // XORed over digests and payload; 0 for nearly every block
 	payloadCRC  uint32
+	stamp       time.Time // as it is in the file, once the header has been dated
+	aged        time.Time // what its age is counted from
 }
 
 // LastSeq is the seq of the block's last event.

@@ -41,11 +41,11 @@ func TestClockJumps(t *testing.T) {
 		time.Sleep(time.Hour)
 		expect("once time has caught up", commit(), o.Now())
 
-		for _, jump := range []time.Duration{26 * time.Hour, -26 * time.Hour, 365 * 24 * time.Hour} {
+		for _, jump := range []time.Duration{-26 * time.Hour, 6 * 365 * 24 * time.Hour} {
 			skew.Store(int64(jump))
-			expect("a large jump", commit(), time.Now())
+			expect("a jump back, or too far ahead", commit(), time.Now())
 			time.Sleep(9 * time.Minute)
-			expect("a large jump that has not lasted", commit(), time.Now())
+			expect("one that has not lasted", commit(), time.Now())
 			skew.Store(0)
 			expect("back in time", commit(), time.Now())
 			time.Sleep(9 * time.Minute)
@@ -56,24 +56,11 @@ func TestClockJumps(t *testing.T) {
 			expect("back again", commit(), time.Now())
 		}
 		skew.Store(int64(26 * time.Hour))
-		commit()
-		time.Sleep(10 * time.Minute)
-		expect("a large jump that has lasted", commit(), o.Now())
-		adopted := o.Now()
+		expect("a jump ahead", commit(), o.Now())
 		skew.Store(0)
-		commit()
+		expect("back again", commit(), time.Now().Add(26*time.Hour))
 		time.Sleep(10 * time.Minute)
-		commit()
-		expect("never backwards", commit(), adopted)
-		closeLog(t, l)
-
-		// A clock that stands before the last block's time, and before a floor.
-		l = open(t, o)
-		expect("after a restart", commit(), adopted)
-		closeLog(t, l)
-		o.FloorTime = time.Now().Add(1000 * time.Hour)
-		l = open(t, o)
-		expect("with a floor", commit(), o.FloorTime)
+		expect("once that has lasted", commit(), time.Now())
 		closeLog(t, l)
 	})
 }

@@ -131,13 +131,17 @@ func (c *committer) commit(g *group) (first uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	at, err := c.clock.stamp(c.nextSeq())
+	if err != nil {
+		return 0, err
+	}
 	h := Header{
 		Number:      c.appender.next,
 		LogID:       c.ID(),
 		FirstSeq:    c.nextSeq(),
 		Events:      uint32(g.events),
 		EntryCount:  uint32(g.entries),
-		Time:        c.clock.stamp(),
+		Time:        at,
 		Compression: compression,
 		RawSize:     len(g.payload),
 	}
@@ -224,14 +228,14 @@ func (c *committer) publish(h *Header, w written, synced bool, g *group) {
 	c.recent.keep(newest.number, newest.size, h, g)
 	c.mu.Lock()
 	if first {
-		c.oldestTime = h.Time
+		c.oldest = *h
 	}
 	newest.size += w.bytes
 	if w.rolled {
 		newest.sealed = true
 		c.addSegment(newSegment(c.opts.Dir, c.appender.next))
 	}
-	c.lastNumber, c.lastTime = h.Number, h.Time
+	c.lastNumber, c.newestBlock = h.Number, *h
 	c.counts.add(h, w, synced)
 	c.durable.Store(h.LastSeq()) // while mu keeps readers from the new size: neither is ahead of the other
 	c.mu.Unlock()

@@ -41,7 +41,7 @@ func (l *Log) segmentDigests(ctx context.Context, s *segment, from, end uint64, 
 		case b.LastSeq() < from:
 			return nil
 		}
-		return fn(b.Header, parseDigests(nil, &b.Header, b.head))
+		return fn(l.dated(b.Header), parseDigests(nil, &b.Header, b.head))
 	})
 }
 

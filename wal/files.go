@@ -17,6 +17,7 @@ import (
 // Names in the log's directory beside the segment files.
 const (
 	identityName   = "identity.json"
+	stepsName      = "clock.json"
 	reserveName    = "reserve"
 	quarantineName = "quarantine"
 	filePerm       = 0o640
@@ -67,7 +68,7 @@ func listDir(dir string) (listing, error) {
 				return listing{}, err
 			}
 			l.segments = append(l.segments, info)
-		case name == identityName, name == reserveName, name == quarantineName:
+		case name == identityName, name == stepsName, name == reserveName, name == quarantineName:
 		case strings.HasSuffix(name, durable.TempSuffix) && e.Type().IsRegular():
 			l.temp = append(l.temp, name)
 		case !e.IsDir() && lureForAppender(name):

@@ -76,7 +76,7 @@ func (l *Log) findIn(ctx context.Context, s *segment, match func(Header, []uint6
 			return io.EOF
 		}
 		digests = parseDigests(digests, &b.Header, b.head)
-		if match(b.Header, digests) {
+		if match(l.dated(b.Header), digests) {
 			hits = append(hits, found{b.Header, s, b.offset})
 		}
 		return nil
@@ -101,5 +101,6 @@ func (l *Log) readFound(f found, fn func(*Block) error) error {
 	if err != nil {
 		return err
 	}
+	b.Header = l.dated(b.Header)
 	return fn(b)
 }

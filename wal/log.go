@@ -6,7 +6,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Log is an open log. All methods are safe for concurrent use.
@@ -14,6 +13,7 @@ type Log struct {
 	opts     Options
 	logger   *slog.Logger
 	lock     *os.File
+	steps    atomic.Pointer[steps]
 	identity *identity // does not change while the log is open; nil while Open looks for it
 	recovery Recovery
 
@@ -32,14 +32,14 @@ type Log struct {
 
 	retaining sync.Mutex // one Retain at a time
 
-	mu         sync.RWMutex
-	segments   []*segment // by number; replaced, never changed in place
-	retained   uint64     // the last seq that Retain has deleted since open
-	lastNumber uint64     // number of the newest block
-	lastTime   time.Time  // its commit time
-	oldestTime time.Time  // commit time of the oldest block held
-	counts     Counts
-	failures   uint64
+	mu          sync.RWMutex
+	segments    []*segment // by number; replaced, never changed in place
+	retained    uint64     // the last seq that Retain has deleted since open
+	lastNumber  uint64     // number of the newest block
+	newestBlock Header     // as it is in the file
+	oldest      Header     // of the oldest block held, likewise
+	counts      Counts
+	failures    uint64
 
 	closeOnce sync.Once
 	closing   chan struct{} // closed when Close begins

@@ -96,6 +96,11 @@ func (l *Log) open() error {
 	if err := l.loadIdentity(); err != nil {
 		return err
 	}
+	known, err := readSteps(l.opts.Dir)
+	if err != nil {
+		return err
+	}
+	l.steps.Store(&known)
 	end, err := l.findEnd()
 	if err != nil {
 		return err
@@ -105,7 +110,7 @@ func (l *Log) open() error {
 		return err
 	} else if first != nil {
 		l.firstSeq.Store(first.FirstSeq)
-		l.oldestTime = first.Time
+		l.oldest = *first
 	}
 	if l.opts.ReadOnly {
 		l.queue.refuse(ErrReadOnly)
@@ -214,7 +219,7 @@ type logEnd struct {
 	number uint64 // of the last good block
 	good   uint64 // its last seq
 	used   uint64 // the same, or the last seq of a damaged block behind it whose header can be read
-	time   time.Time
+	head   Header // of the last good block
 	// unsealed says that the newest file holds something: the last writer did not
 	// come to start another.
 	unsealed bool
@@ -261,7 +266,7 @@ func (l *Log) scanNewest(s *segment, unsealed bool, end *logEnd) error {
 			tail = damage
 			return
 		}
-		end.number, end.good, end.used, end.time = b.Number, b.LastSeq(), b.LastSeq(), b.Time
+		end.number, end.good, end.used, end.head = b.Number, b.LastSeq(), b.LastSeq(), b.Header
 		if damage != nil {
 			l.recovery.Damage = append(l.recovery.Damage, *damage)
 			l.incidents.damaged(s.path, damage)
@@ -318,7 +323,7 @@ func (l *Log) settle(end logEnd) {
 		l.recovery.Lost = &lost
 	}
 	l.durable.Store(durable)
-	l.lastNumber, l.lastTime = end.number, end.time
+	l.lastNumber, l.newestBlock = end.number, end.head
 }
 
 // start opens the log for appends.
@@ -326,13 +331,13 @@ func (l *Log) start(end logEnd) error {
 	if err := l.dropEmpty(end); err != nil {
 		return err
 	}
-	floorTime := l.opts.FloorTime
-	if end.time.After(floorTime) {
-		floorTime = end.time
+	clock := &commitClock{log: l, now: l.opts.Now, built: l.opts.Built, settle: l.opts.ClockSettle}
+	if err := clock.start(end.head.Time, l.nextSeq()); err != nil {
+		return err
 	}
 	c := &committer{
 		Log:     l,
-		clock:   newCommitClock(l.opts.Now, floorTime),
+		clock:   clock,
 		tails:   end.tails,
 		suspect: end.unsealed,
 		since:   time.Now(),

@@ -45,8 +45,11 @@ type Options struct {
 	// Floor is the highest seq that is known to be used elsewhere, such as by a
 	// cursor: the next seq is above it even if the log ends before.
 	Floor uint64
-	// FloorTime is a time that commit times never run behind.
-	FloorTime time.Time
+	// Built is a time that has come for certain: a clock before it is not believed.
+	Built time.Time
+	// ClockSettle is how long a clock that contradicts what is known, or has jumped
+	// back, must go on steadily before it is believed. Default 10 min.
+	ClockSettle time.Duration
 	// ReserveBytes is the size of a file that is given up when the disk is full,
 	// so that recovery and deletion have room; appends go on once it is back.
 	// Default 16 MiB; negative for none.
@@ -99,6 +102,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.ClockSettle <= 0 {
+		o.ClockSettle = clockSettle
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -249,6 +249,7 @@ func (r *Reader) passed(raw *rawBlock, b *Block) *Block {
 	}
 	if b != nil {
 		b.Gaps, b.spare = r.gapsBefore(raw), &r.spare
+		b.Header = r.log.dated(b.Header)
 		r.next = raw.LastSeq() + 1
 	}
 	r.past.known, r.past.number, r.past.seq = true, raw.Number, raw.LastSeq()

@@ -12,7 +12,7 @@ import (
 type Retention struct {
 	// KeepFrom is the lowest seq that somebody still needs. 0 keeps everything.
 	KeepFrom uint64
-	// Age is how long history is kept after its commit time; 0 = no limit.
+	// Age is how long history is kept, see [Log.Age]; 0 = no limit.
 	Age time.Duration
 	// Bytes is how much the segment files may take together; 0 = no limit.
 	Bytes int64
@@ -46,6 +46,9 @@ func (l *Log) Retain(policy Retention) (RetainResult, error) {
 	}
 	if err := l.InPlace(); err != nil {
 		return done, err // files of the same names would be somebody else's
+	}
+	if _, err := l.Clock(); err != nil { // ages are by a clock that is looked at
+		return done, fmt.Errorf("wal: %w", err)
 	}
 	excess, err := l.excess(policy)
 	if err != nil {
@@ -107,7 +110,7 @@ func (l *Log) dispensable(segments []*segment, policy Retention, excess int64) (
 	if next.FirstSeq > policy.KeepFrom {
 		return false, nil
 	}
-	old := policy.Age > 0 && l.opts.Now().Sub(next.Time) > policy.Age
+	old := policy.Age > 0 && l.Age(*next) > policy.Age
 	return old || excess > 0, nil
 }
 
@@ -121,9 +124,9 @@ func (l *Log) deleteOldest() (int64, error) {
 		return 0, err
 	}
 	l.mu.Lock()
-	before := oldestHeld{l.firstSeq.Load(), l.oldestTime, l.retained}
+	before := oldestHeld{l.firstSeq.Load(), l.oldest, l.retained}
 	l.segments = l.segments[1:]
-	l.hold(oldestHeld{first.FirstSeq, first.Time, first.FirstSeq - 1})
+	l.hold(oldestHeld{first.FirstSeq, *first, first.FirstSeq - 1})
 	l.mu.Unlock()
 	if err := removeIfThere(oldest.path); err != nil {
 		l.mu.Lock()
@@ -139,14 +142,14 @@ func (l *Log) deleteOldest() (int64, error) {
 // oldestHeld is what changes when the oldest segment goes.
 type oldestHeld struct {
 	firstSeq uint64
-	time     time.Time
+	head     Header
 	retained uint64
 }
 
 // hold sets what the log holds from; the caller holds mu.
 func (l *Log) hold(o oldestHeld) {
 	l.firstSeq.Store(o.firstSeq)
-	l.oldestTime, l.retained = o.time, o.retained
+	l.oldest, l.retained = o.head, o.retained
 }
 
 // retainedSeq is the last seq that Retain has deleted since open.

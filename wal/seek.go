@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// SeekTime returns the first seq whose commit time is t or later, or
-// DurableSeq()+1 if there is none. It opens O(log n) segments and reads the
+// SeekTime returns the first seq whose commit time is t or later by the clock as
+// it is set now (Header.Adjusted, which never runs backwards), or DurableSeq()+1 if there is none. It opens O(log n) segments and reads the
 // headers of one.
 func (l *Log) SeekTime(t time.Time) (uint64, error) {
-	since := func(h *Header) bool { return !h.Time.Before(t) }
+	since := func(h *Header) bool { return !l.dated(*h).Adjusted.Before(t) }
 	h, err := l.seek(since, since)
 	if err != nil || h == nil {
 		return l.nextSeq(), err
@@ -18,7 +18,18 @@ func (l *Log) SeekTime(t time.Time) (uint64, error) {
 	return h.FirstSeq, nil
 }
 
-// TimeOf returns the commit time of the block that holds seq, or of the first
+// SeekAge returns the first seq whose block has at most an age, see Age, or
+// DurableSeq()+1 if there is none. It costs as much as SeekTime.
+func (l *Log) SeekAge(age time.Duration) (uint64, error) {
+	since := func(h *Header) bool { return l.Age(*h) <= age }
+	h, err := l.seek(since, since)
+	if err != nil || h == nil {
+		return l.nextSeq(), err
+	}
+	return h.FirstSeq, nil
+}
+
+// TimeOf returns the commit time, adjusted likewise, of the block that holds seq, or of the first
 // one after it if that is lost or deleted, or the zero time if there is none.
 // It costs as much as SeekTime: a reader would read a segment up to the block.
 func (l *Log) TimeOf(seq uint64) (time.Time, error) {
@@ -26,7 +37,7 @@ func (l *Log) TimeOf(seq uint64) (time.Time, error) {
 	if err != nil || h == nil {
 		return time.Time{}, err
 	}
-	return h.Time, nil
+	return l.dated(*h).Adjusted, nil
 }
 
 // seek returns the header of the first block that matches, or nil. after reports

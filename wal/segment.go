@@ -30,7 +30,7 @@ type SegmentInfo struct {
 	Bytes    int64     `json:"bytes"`
 	FirstSeq uint64    `json:"first_seq"` // 0 if it holds no readable block
 	LastSeq  uint64    `json:"last_seq"`  // up to the next segment's first, lost ones included
-	Time     time.Time `json:"time"`      // commit time of its first block
+	Time     time.Time `json:"time"`      // of its first block, see Header.Adjusted
 	Sealed   bool      `json:"sealed"`
 }
 
@@ -152,7 +152,7 @@ func (l *Log) Segments() ([]SegmentInfo, error) {
 			return nil, err
 		}
 		if h != nil {
-			info.FirstSeq, info.LastSeq, info.Time = h.FirstSeq, last, h.Time
+			info.FirstSeq, info.LastSeq, info.Time = h.FirstSeq, last, l.dated(*h).Adjusted
 			last = h.FirstSeq - 1
 		}
 		infos[i] = info

@@ -34,8 +34,9 @@ type Stats struct {
 	DurableSeq   uint64            `json:"durable_seq"`
 	Segments     int               `json:"segments"`
 	Bytes        int64             `json:"bytes"`       // of all segment files
-	OldestTime   time.Time         `json:"oldest_time"` // commit time of the oldest block held; zero: none
-	NewestTime   time.Time         `json:"newest_time"` // commit time of the newest block; zero: none
+	OldestTime   time.Time         `json:"oldest_time"` // of the oldest block held, see Header.Adjusted; zero: none
+	NewestTime   time.Time         `json:"newest_time"` // of the newest block, likewise
+	OldestAge    time.Duration     `json:"oldest_age"`  // of the oldest block held, see Age
 	PendingBytes int64             `json:"pending_bytes"`
 	Overloaded   uint64            `json:"overloaded"`  // appends refused with ErrOverloaded
 	Unavailable  *UnavailableError `json:"-"`           // why appends are refused; nil while they are taken
@@ -57,12 +58,18 @@ func (l *Log) Stats() Stats {
 	s.PendingBytes, s.Overloaded = l.queue.load()
 	s.Damaged, s.LostSeqs, s.Quarantined = l.incidents.totals()
 	l.mu.RLock()
-	defer l.mu.RUnlock()
 	s.Counts, s.Failures = l.counts, l.failures
 	s.Segments = len(l.segments)
 	for _, segment := range l.segments {
 		s.Bytes += segment.size
 	}
-	s.OldestTime, s.NewestTime = l.oldestTime, l.lastTime
+	oldest, newest := l.oldest, l.newestBlock
+	l.mu.RUnlock()
+	if oldest.Number > 0 {
+		s.OldestTime, s.OldestAge = l.dated(oldest).Adjusted, l.Age(oldest)
+	}
+	if newest.Number > 0 {
+		s.NewestTime = l.dated(newest).Adjusted
+	}
 	return s
 }

@@ -157,6 +157,9 @@ func (w *Window) Stats() Stats {
 	}
 }
 
+// Now is the time by which the window counts.
+func (w *Window) Now() time.Time { return time.Unix(0, w.now()) }
+
 // now is the wall clock as it was at the start, moved on by the monotonic clock:
 // a jump of the wall clock must not expire keys.
 func (w *Window) now() int64 {

@@ -61,7 +61,7 @@ const (
 	RuleControl      Rule = "control"          // a control character
 	RuleEventBytes   Rule = "event_bytes"      // the event has too many bytes
 	RuleEventType    Rule = "event_type"       // eventType is not in the allow-list
-	RuleTimestamp    Rule = "timestamp_format" // not RFC 3339
+	RuleTimestamp    Rule = "timestamp_format" // not RFC 3339, or a leap second
 	RuleFuture       Rule = "timestamp_future" // too far ahead of the node's clock
 	RuleOld          Rule = "timestamp_old"    // too old
 	RuleBatchBytes   Rule = "batch_bytes"      // the decoded body has too many bytes

@@ -7,7 +7,8 @@ const minuteLayout = "0000-00-00T00:00:"
 
 // ParseTimestamp reads a time in RFC 3339, such as 2026-11-23T10:00:00.123Z.
 // It takes what time.Parse with time.RFC3339 takes, in its canonical form only:
-// capital T and Z, two digits each, a point before at most nine decimals.
+// capital T and Z, two digits each, a point before at most nine decimals. A leap
+// second, which RFC 3339 has, is not taken: no column holds it.
 func ParseTimestamp(b []byte) (time.Time, bool) {
 	var m minute
 	return m.parse(b)

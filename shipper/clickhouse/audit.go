@@ -54,7 +54,8 @@ func (p *Prover) Reach(ctx context.Context) (time.Time, error) {
 	p.Close()
 	p.server = srv
 	if keeps := srv.table.keeps(); keeps > 0 {
-		return time.Now().Add(-keeps), nil
+		now, err := srv.now(ctx)
+		return now.Add(-keeps), err
 	}
 	return time.Time{}, nil
 }

@@ -63,6 +63,16 @@ func (d *delivery) deliver(ctx context.Context, b *block) error {
 		if err != nil {
 			return err
 		}
+		if err := d.sink.compareClock(ctx, srv); err != nil {
+			d.drop()
+			if err := d.react(ctx, err); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := d.feed.Believed(b.first, b.last); err != nil {
+			return err
+		}
 		plan.Addr = srv.addr
 		plan.Attempts++
 		if err := d.feed.SavePlan(plan); err != nil {

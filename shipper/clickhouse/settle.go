@@ -104,7 +104,7 @@ func (d *delivery) settle(ctx context.Context, plan shipper.Plan, b *block, last
 		}
 		if last.err == nil && slices.ContainsFunc(last.rows, func(row int) bool { return within([]int{row}, missing) }) {
 			if unseen++; unseen >= maxUnseen {
-				return d.unseen(b, missing)
+				return d.unseen(ctx, b, missing)
 			}
 		}
 		if err := d.reactToInsert(ctx, last); err != nil {
@@ -200,9 +200,13 @@ func repairs(plan shipper.Plan) int {
 
 // unseen is for rows that the server took and does not show. Rows about as
 // old as the table's TTL are its to take; any others are for an operator.
-func (d *delivery) unseen(b *block, missing []int) error {
+func (d *delivery) unseen(ctx context.Context, b *block, missing []int) error {
 	t := d.server.table
-	left := slices.DeleteFunc(missing, func(row int) bool { return t.mayHaveExpired(b.received[row]) })
+	now, err := d.server.now(ctx)
+	if err != nil {
+		return err
+	}
+	left := slices.DeleteFunc(missing, func(row int) bool { return t.mayHaveExpired(b.received[row], now) })
 	if len(left) == 0 {
 		d.sink.opts.Logger.Warn("rows acknowledged but not shown: older than the table's TTL", "rows", len(missing), "first", b.first, "last", b.last)
 		return d.advance(b)
@@ -212,10 +216,11 @@ func (d *delivery) unseen(b *block, missing []int) error {
 		d.server.addr, len(left), b.seqs[left[0]], b.seqs[left[len(left)-1]], maxUnseen)}
 }
 
-// mayHaveExpired tells whether the table's TTL may have taken a row.
-func (t table) mayHaveExpired(received int64) bool {
+// mayHaveExpired tells whether the table's TTL may have taken a row by now, as
+// the server's clock has it.
+func (t table) mayHaveExpired(received int64, now time.Time) bool {
 	keeps := t.keeps()
-	return keeps > 0 && time.Since(time.UnixMilli(received)) > keeps
+	return keeps > 0 && now.Sub(time.UnixMilli(received)) > keeps
 }
 
 // keeps is how long a row stays in the table for certain, 0 if for ever: a day

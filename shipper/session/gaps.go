@@ -33,16 +33,25 @@ const (
 type gap struct {
 	Ranges header.Ranges `json:"ranges"`
 	At     time.Time     `json:"at"`
+	Seq    uint64        `json:"seq,omitempty"` // the log's next at that time
 }
 
 // lost is a stretch of the log that nobody gets.
 type lost struct {
 	header.Range
-	At time.Time `json:"at"`
+	At  time.Time `json:"at"`
+	Seq uint64    `json:"seq,omitempty"` // the log's next at that time
+}
+
+// notedClock tells how old something is, whatever the clock was set by since.
+type notedClock interface {
+	Noted() (at time.Time, seq uint64)
+	Elapsed(at time.Time, seq uint64) time.Duration
 }
 
 // gaps are the announcements that have not been acknowledged.
 type gaps struct {
+	clock   notedClock
 	bySess  map[header.SessionID]gap
 	changed map[header.SessionID]struct{}
 	lost    []lost
@@ -50,12 +59,12 @@ type gaps struct {
 	news    bool          // lost is not in the state as it is here
 }
 
-func newGaps() *gaps {
-	return &gaps{bySess: map[header.SessionID]gap{}, changed: map[header.SessionID]struct{}{}}
+func newGaps(clock notedClock) *gaps {
+	return &gaps{clock: clock, bySess: map[header.SessionID]gap{}, changed: map[header.SessionID]struct{}{}}
 }
 
 // load reads one saved gap.
-func (g *gaps) load(key string, value []byte, now time.Time) error {
+func (g *gaps) load(key string, value []byte) error {
 	id, err := header.ParseSessionID(strings.TrimPrefix(key, gapPrefix))
 	if err != nil {
 		return fmt.Errorf("saved gap %q: %w", key, err)
@@ -64,7 +73,7 @@ func (g *gaps) load(key string, value []byte, now time.Time) error {
 	if err := json.Unmarshal(value, &saved); err != nil {
 		return fmt.Errorf("saved gap %q: %w", key, err)
 	}
-	if now.Sub(saved.At) > forgetGapsAge {
+	if g.clock.Elapsed(saved.At, saved.Seq) > forgetGapsAge {
 		saved.Ranges = nil
 		g.changed[id] = struct{}{}
 	}
@@ -73,27 +82,28 @@ func (g *gaps) load(key string, value []byte, now time.Time) error {
 }
 
 // loadLost reads the saved list of what the log lost.
-func (g *gaps) loadLost(value []byte, now time.Time) error {
+func (g *gaps) loadLost(value []byte) error {
 	if err := json.Unmarshal(value, &g.lost); err != nil {
 		return fmt.Errorf("saved list of lost seqs: %w", err)
 	}
-	g.expire(now)
+	g.expire()
 	return nil
 }
 
 // addLost notes what a batch of the feed names as lost.
-func (g *gaps) addLost(holes []wal.Gap, now time.Time) {
+func (g *gaps) addLost(holes []wal.Gap) {
+	at, seq := g.clock.Noted()
 	for _, hole := range holes {
-		g.lost = append(g.lost, lost{header.Range{First: hole.First, Last: hole.Last}, now.UTC()})
+		g.lost = append(g.lost, lost{header.Range{First: hole.First, Last: hole.Last}, at, seq})
 		g.news = true
 	}
-	g.expire(now)
+	g.expire()
 }
 
 // expire forgets what has been announced for long enough, and the oldest of
 // too many.
-func (g *gaps) expire(now time.Time) {
-	for len(g.lost) > 0 && (len(g.lost) > maxGapRanges || now.Sub(g.lost[0].At) > announceLost) {
+func (g *gaps) expire() {
+	for len(g.lost) > 0 && (len(g.lost) > maxGapRanges || g.clock.Elapsed(g.lost[0].At, g.lost[0].Seq) > announceLost) {
 		g.lost = g.lost[1:]
 		g.news = true
 	}
@@ -105,8 +115,9 @@ func (g *gaps) expire(now time.Time) {
 
 // with is a session's gaps with those of events added, which it will be told
 // with its next request.
-func (g *gaps) with(id header.SessionID, events []event, now time.Time) gap {
-	k := gap{Ranges: g.bySess[id].Ranges.Clone(), At: now.UTC()}
+func (g *gaps) with(id header.SessionID, events []event) gap {
+	k := gap{Ranges: g.bySess[id].Ranges.Clone()}
+	k.At, k.Seq = g.clock.Noted()
 	for _, e := range events {
 		k.Ranges = k.Ranges.Add(e.seq, e.seq)
 	}

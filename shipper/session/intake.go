@@ -23,7 +23,7 @@ func (r *run) take(b batch, now time.Time) {
 	r.touch(now)
 	r.next = b.last + 1
 	if len(b.lost) > 0 {
-		r.gaps.addLost(b.lost, now)
+		r.gaps.addLost(b.lost)
 		r.missing = append(r.missing, b.lost...)
 	}
 	for i := range b.stretches {

@@ -111,7 +111,7 @@ func newRun(s *Sink, feed *shipper.Feed) (*run, error) {
 		commits: make(chan commit, 1), committed: make(chan error, 1),
 		lanes: map[laneKey]*lane{}, parked: map[*lane]struct{}{}, breaker: newBreaker(s.opts.Lanes, time.Now()),
 		refused: map[header.SessionID]struct{}{},
-		marks:   newMarks(feed.Epoch()), gaps: newGaps(), troubles: newTroubles(),
+		marks:   newMarks(feed.Epoch()), gaps: newGaps(feed), troubles: newTroubles(),
 		unsure: true, next: feed.Start(), position: feed.Start(),
 	}
 	return r, r.load()
@@ -122,18 +122,13 @@ func (r *run) load() error {
 	if err := r.loadReach(); err != nil {
 		return err
 	}
-	now := time.Now()
-	err := r.feed.Load(gapPrefix, func(key string, value []byte) error {
-		return r.gaps.load(key, value, now)
-	})
-	if err != nil {
+	if err := r.feed.Load(gapPrefix, r.gaps.load); err != nil {
 		return err
 	}
-	err = r.feed.Load(lostKey, func(_ string, value []byte) error { return r.gaps.loadLost(value, now) })
-	if err != nil {
+	if err := r.feed.Load(lostKey, func(_ string, value []byte) error { return r.gaps.loadLost(value) }); err != nil {
 		return err
 	}
-	err = r.feed.Load(asidePrefix, func(key string, value []byte) error {
+	err := r.feed.Load(asidePrefix, func(key string, value []byte) error {
 		return r.troubles.load(asidePrefix, key, value)
 	})
 	if err != nil {
@@ -142,7 +137,7 @@ func (r *run) load() error {
 	if err := r.feed.Load(markPrefix, r.marks.load); err != nil {
 		return err
 	}
-	r.touch(now) // saves what loading changed
+	r.touch(time.Now()) // saves what loading changed
 	if r.feed.Fill() {
 		r.next, r.position = 0, 0
 		return nil

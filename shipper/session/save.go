@@ -82,7 +82,7 @@ func (r *run) burial(now time.Time) commit {
 			c.letters = append(c.letters, d)
 		}
 		if !l.foreign() { // which only a fill has, an event at a time
-			c.writes = append(c.writes, r.gaps.with(l.id, events, now).write(l.id))
+			c.writes = append(c.writes, r.gaps.with(l.id, events).write(l.id))
 		}
 		if !r.feed.Fill() {
 			c.writes = append(c.writes, r.marks.write(l.id, events[len(events)-1].seq))
@@ -107,7 +107,7 @@ func (r *run) settle(err error, now time.Time) {
 	for _, l := range c.lanes {
 		events := l.queue[:l.letters]
 		if !l.foreign() {
-			r.keepGaps(l, r.gaps.with(l.id, events, now))
+			r.keepGaps(l, r.gaps.with(l.id, events))
 		}
 		r.sink.buried.Add(uint64(len(events)))
 		r.drop(l, l.letters, now)
