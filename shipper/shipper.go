@@ -28,8 +28,8 @@ type Log interface {
 	// Doubted tells whether the event with this seq was stamped, or would be, by a
 	// clock that is not believed and has not been set since.
 	Doubted(seq uint64) bool
-	// Noted is the time by the log's clock, and the log's next seq. Elapsed is how
-	// long ago that was: a clock that was set since makes nothing older.
+	// Noted is the time by the log's clock, and a seq that says how far the log has
+	// come. Elapsed is how long ago that was: a clock that was set since makes nothing older.
 	Noted() (at time.Time, seq uint64)
 	Elapsed(at time.Time, seq uint64) time.Duration
 }

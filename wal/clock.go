@@ -50,6 +50,7 @@ type commitClock struct {
 	movedAt time.Time
 	led     string // the destination whose clock counts; "": this machine's
 	other   reference
+	unsaved *step // the first one, for which the disk had no room
 }
 
 // doubt is why a clock is not believed.
@@ -97,7 +98,11 @@ func (c *commitClock) start(newest time.Time, next uint64) error {
 		c.since = mono
 		c.log.logger.Warn("the clock is not believed", slog.String("reason", c.doubt.reason))
 	}
-	return c.save(s)
+	err := c.save(s)
+	if isDiskFull(err) {
+		c.unsaved, err = &s, nil // nothing is appended before it is there
+	}
+	return err
 }
 
 // read is the wall clock, in whole milliseconds, and the monotonic one.
@@ -132,7 +137,7 @@ func (c *commitClock) judge(wall, known time.Time, none bool) doubt {
 
 // stamp returns the commit time of a block that is committed now. Where the
 // clock has been set, that is durable before it returns.
-func (c *commitClock) stamp(first uint64) (time.Time, error) {
+func (c *commitClock) stamp(first, events uint64) (time.Time, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.next = first
@@ -145,7 +150,7 @@ func (c *commitClock) stamp(first uint64) (time.Time, error) {
 		}
 		c.first = first
 	}
-	c.next = first + 1
+	c.next = first + events
 	if t := c.believed(time.Now()); t.After(c.last) {
 		c.last = t
 	}
@@ -154,6 +159,12 @@ func (c *commitClock) stamp(first uint64) (time.Time, error) {
 
 // look follows the wall clock, and makes the step that it asks for, if any.
 func (c *commitClock) look() error {
+	if c.unsaved != nil {
+		if err := c.save(*c.unsaved); err != nil {
+			return err
+		}
+		c.unsaved = nil
+	}
 	wall, mono := c.read()
 	at := c.believed(mono)
 	jump := wall.Sub(at)

@@ -131,7 +131,7 @@ func (c *committer) commit(g *group) (first uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	at, err := c.clock.stamp(c.nextSeq())
+	at, err := c.clock.stamp(c.nextSeq(), uint64(g.events))
 	if err != nil {
 		return 0, err
 	}

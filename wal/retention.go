@@ -47,8 +47,8 @@ func (l *Log) Retain(policy Retention) (RetainResult, error) {
 	if err := l.InPlace(); err != nil {
 		return done, err // files of the same names would be somebody else's
 	}
-	if _, err := l.Clock(); err != nil { // ages are by a clock that is looked at
-		return done, fmt.Errorf("wal: %w", err)
+	if _, err := l.Clock(); err != nil {
+		policy.Age = 0 // how old anything is cannot be told before the disk has room
 	}
 	excess, err := l.excess(policy)
 	if err != nil {

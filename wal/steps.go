@@ -189,16 +189,20 @@ func (l *Log) Age(h Header) time.Duration {
 	return max(0, now.Sub(h.aged))
 }
 
-// Noted is the time by the log's clock, and the seq that is the log's next: what is
+// Noted is the time by the log's clock, and a seq that says how far the log had come: what is
 // noted with both can be told how old it is, see Elapsed, whatever the clock is set by.
 func (l *Log) Noted() (at time.Time, seq uint64) {
 	if l.committer == nil {
-		return l.opts.Now().Round(0).UTC(), l.nextSeq()
+		return l.opts.Now().Round(0).UTC(), l.DurableSeq()
 	}
 	c := l.committer.clock
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.believed(time.Now()), c.next
+	seq = c.next - 1
+	if s := l.readSteps(); len(s) > 0 {
+		seq = max(seq, s[len(s)-1].Seq) // what is noted comes after the last step
+	}
+	return c.believed(time.Now()), seq
 }
 
 // Elapsed is how long ago something was noted, as far as that was seen, see Age.

@@ -312,3 +312,30 @@ func TestClockFileIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestElapsed: what was noted is as old as it was seen to become.
+func TestElapsed(t *testing.T) {
+	inBubble(t, epoch, func(w *wrongClock) {
+		w.append()
+		at, seq := w.log.Noted()
+		time.Sleep(time.Hour)
+		w.set(0)
+		after, afterSeq := w.log.Noted()
+		time.Sleep(time.Hour)
+		w.append()
+		w.set(2 * day)
+		w.append()
+		w.restart(5 * day)
+		for what, c := range map[string]struct {
+			got  time.Duration
+			want time.Duration
+		}{
+			"before the clock was set": {w.log.Elapsed(at, seq), 2*time.Hour + 2*time.Minute},
+			"after it was set":         {w.log.Elapsed(after, afterSeq), time.Hour + 2*time.Minute},
+		} {
+			if (c.got - c.want).Abs() > time.Minute {
+				t.Errorf("%s: %s, want %s", what, c.got, c.want)
+			}
+		}
+	})
+}

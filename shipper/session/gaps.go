@@ -33,14 +33,14 @@ const (
 type gap struct {
 	Ranges header.Ranges `json:"ranges"`
 	At     time.Time     `json:"at"`
-	Seq    uint64        `json:"seq,omitempty"` // the log's next at that time
+	Seq    uint64        `json:"seq,omitempty"` // how far the log had come, see shipper.Log
 }
 
 // lost is a stretch of the log that nobody gets.
 type lost struct {
 	header.Range
 	At  time.Time `json:"at"`
-	Seq uint64    `json:"seq,omitempty"` // the log's next at that time
+	Seq uint64    `json:"seq,omitempty"` // how far the log had come, see shipper.Log
 }
 
 // notedClock tells how old something is, whatever the clock was set by since.
