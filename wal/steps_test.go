@@ -36,10 +36,16 @@ func newWrongClock(t *testing.T, skew time.Duration) *wrongClock {
 	return w
 }
 
+// pass lets time pass in the bubble.
+func (w *wrongClock) pass(d time.Duration) {
+	synctest.Wait()
+	time.Sleep(d)
+}
+
 func (w *wrongClock) restart(off time.Duration) {
 	w.Helper()
 	closeLog(w.T, w.log)
-	time.Sleep(off)
+	w.pass(off)
 	w.log = open(w.T, w.options)
 }
 
@@ -48,7 +54,7 @@ func (w *wrongClock) append() {
 	w.n++
 	mustAppend(w.T, w.log, entry(w.n, 1, 20))
 	w.came = append(w.came, time.Now())
-	time.Sleep(time.Minute)
+	w.pass(time.Minute)
 }
 
 func (w *wrongClock) set(skew time.Duration) {
@@ -96,7 +102,7 @@ func (w *wrongClock) keeps(what string) {
 	if retain(); w.log.FirstSeq() != 1 {
 		w.Errorf("%s: history was deleted up to seq %d", what, w.log.FirstSeq()-1)
 	}
-	time.Sleep(36 * time.Hour)
+	w.pass(36 * time.Hour)
 	if retain(); w.log.FirstSeq() != uint64(w.n) {
 		w.Errorf("%s: history is held from seq %d a day and a half later", what, w.log.FirstSeq())
 	}
@@ -136,7 +142,7 @@ func TestClockOf1970(t *testing.T) {
 		if c := w.clock(); !strings.Contains(c.Doubt, "built") || !c.Passes.IsZero() {
 			w.Errorf("a clock before the build: %+v", c)
 		}
-		time.Sleep(day)
+		w.pass(day)
 		if b := readAll(w.T, w.log, 1).blocks; !b[0].Doubted || !w.log.Doubted(1) || !w.log.Doubted(99) {
 			w.Errorf("what it stamps is believed: %+v", b[0].Header)
 		}
@@ -166,7 +172,7 @@ func TestClockOf1970OverRestarts(t *testing.T) {
 			w.append()
 			w.skew -= time.Hour
 			w.append()
-			time.Sleep(time.Hour)
+			w.pass(time.Hour)
 		}
 		if !w.log.Doubted(2) || !w.log.Doubted(10) || w.log.Doubted(1) {
 			w.Error("the wrong events are believed")
@@ -215,7 +221,7 @@ func TestClockAhead(t *testing.T) {
 				if doubted := w.clock().Doubt != ""; doubted != (ahead > year) {
 					w.Errorf("%s ahead: doubted: %t", ahead, doubted)
 				}
-				time.Sleep(10 * time.Minute)
+				w.pass(10 * time.Minute)
 				if c := w.clock(); c.Doubt != "" {
 					w.Errorf("%s ahead: %+v", ahead, c)
 				}
@@ -228,7 +234,7 @@ func TestClockAhead(t *testing.T) {
 					w.Errorf("%s ahead, set right: %+v", ahead, c)
 				}
 				w.append()
-				time.Sleep(10 * time.Minute)
+				w.pass(10 * time.Minute)
 				if c := w.clock(); c.Doubt != "" || c.Jump != 0 {
 					w.Errorf("%s ahead, set right ten minutes ago: %+v", ahead, c)
 				}
@@ -262,7 +268,7 @@ func TestClockIsCompared(t *testing.T) {
 		if c := compare(time.Now()); !c.Apart || w.log.ClockCompared() || !w.log.Doubted(1) {
 			w.Errorf("20 days behind: %+v", c)
 		}
-		time.Sleep(10 * time.Minute)
+		w.pass(10 * time.Minute)
 		if c := w.clock(); c.Led != "a" || c.Doubt != "" || !w.log.ClockCompared() {
 			w.Errorf("ten minutes later: %+v", c)
 		}
@@ -281,7 +287,7 @@ func TestClockIsCompared(t *testing.T) {
 		if c := compare(time.Now().Add(-50 * day)); !c.Apart {
 			w.Errorf("the other is behind: %+v", c)
 		}
-		time.Sleep(10 * time.Minute)
+		w.pass(10 * time.Minute)
 		if c := compare(time.Now().Add(-50 * day)); c.Doubt != "" || c.Led != "" {
 			w.Errorf("the other is behind, and was waited for: %+v", c)
 		}
@@ -318,10 +324,10 @@ func TestElapsed(t *testing.T) {
 	inBubble(t, epoch, func(w *wrongClock) {
 		w.append()
 		at, seq := w.log.Noted()
-		time.Sleep(time.Hour)
+		w.pass(time.Hour)
 		w.set(0)
 		after, afterSeq := w.log.Noted()
-		time.Sleep(time.Hour)
+		w.pass(time.Hour)
 		w.append()
 		w.set(2 * day)
 		w.append()
