@@ -95,7 +95,7 @@ func TestDiskFillsAsForecast(t *testing.T) {
 	stands := uint64(0) // where the cursor is; 0: at the end
 	k := &diskKeeper{
 		dir: dir, log: log, gate: &gate{log: log}, logger: slog.New(slog.DiscardHandler), cfg: config.WAL{DiskBudget: budget},
-		wantFrom: func() uint64 { return 1 }, retained: func(time.Duration) {}, pressed: func() {},
+		wantFrom: func() uint64 { return 1 }, retained: func(time.Duration) {}, pressed: func() {}, inPlace: func() error { return nil },
 		keepFrom: func() uint64 {
 			if stands == 0 {
 				return log.DurableSeq() + 1
