@@ -46,7 +46,7 @@ type Options struct {
 
 	tableAge time.Duration // for how long what was learnt of the table is believed, see renew
 
-	Clock  Clock  // the node's, to be compared with the server's before anything is inserted; nil: it is not
+	Clock  Clock        // the node's, to be compared with the server's before anything is inserted; nil: it is not
 	NodeID string       // column node_id
 	Logger *slog.Logger // nil: silent
 }
