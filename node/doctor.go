@@ -49,6 +49,7 @@ const examineTimeout = 10 * time.Second
 func Examine(ctx context.Context, cfg config.Config, o Options) []Finding {
 	d := &doctor{cfg: cfg, built: o.Built, version: o.Version}
 	running, findings := d.dataDir()
+	d.running = running
 	groups := []func(context.Context) []Finding{d.clock, d.keys}
 	switch {
 	case running:
@@ -76,6 +77,21 @@ type doctor struct {
 	cfg     config.Config
 	built   time.Time
 	version string
+	running bool // a process holds the data directory
+}
+
+// status is the running node's; an error if none runs.
+func (d *doctor) status(ctx context.Context) (s admin.Status, err error) {
+	if !d.running {
+		return s, errors.New("the node does not run")
+	}
+	token, err := config.ReadSecret("admin.token_file", d.cfg.Admin.TokenFile)
+	if err != nil {
+		return s, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, examineTimeout)
+	defer cancel()
+	return admin.NewClient(d.cfg.Admin.Listen, token).Status(ctx)
 }
 
 // runningNode asks the node itself: its own checks see what only it can, such

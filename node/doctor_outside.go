@@ -10,10 +10,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"forebay/node/admin"
 	"forebay/node/config"
 	"forebay/router/auth"
 	"forebay/router/auth/file"
@@ -43,8 +45,38 @@ func (d *doctor) clock(context.Context) []Finding {
 	return []Finding{fine(check, "%s, synchronised to within %s", now.UTC().Format(time.RFC3339), time.Duration(maxError)*time.Microsecond)}
 }
 
-// keys looks at where they come from.
+// keys looks at where they come from, and holds it against what the running node
+// sees: it may stand on a connection, or a configuration, of before.
 func (d *doctor) keys(ctx context.Context) []Finding {
+	findings := d.keySource(ctx)
+	s, err := d.status(ctx)
+	if err != nil {
+		return findings // it does not run, or the finding about the running node says why
+	}
+	failed := slices.ContainsFunc(findings, func(f Finding) bool { return f.State == FindingFail })
+	return append(findings, keysDiffer(failed, s.Keys)...)
+}
+
+// keysDiffer tells where the doctor's own look, which failed or not, and the running
+// node's view of the keys are not the same.
+func keysDiffer(failed bool, k admin.KeyStatus) []Finding {
+	const check = "keys: node and doctor"
+	switch {
+	case failed && k.Answered && k.LastError == "":
+		return []Finding{doubtful(check, "mend what is named above before the node has to connect anew; run doctor as the node's user",
+			"the running node has %d keys, %s old, from the source that could not be read here: it goes on with a connection or a configuration of before", k.Count, time.Duration(k.AgeSeconds*float64(time.Second)).Round(time.Second))}
+	case !failed && (!k.Answered || k.LastError != "" && k.AgeSeconds > 3*postgres.DefaultSweepInterval.Seconds()):
+		reason := k.LastError
+		if reason == "" {
+			reason = "it has had no answer since its start"
+		}
+		return []Finding{broken(check, "wait half a minute for the node to read its connection string again; if it stays so, look at the node's user, environment and network: they are not those of this command",
+			"the source can be read here, but not by the running node: %s", reason)}
+	}
+	return nil
+}
+
+func (d *doctor) keySource(ctx context.Context) []Finding {
 	if d.cfg.Keys.Source == config.KeysFile {
 		return d.keyFile()
 	}
@@ -90,10 +122,14 @@ func (d *doctor) keyFile() []Finding {
 	const check = "key file"
 	path := d.cfg.Keys.File.Path
 	dir := auth.NewDirectory(0)
-	if err := file.NewSource(path, slog.New(slog.DiscardHandler)).Load(dir); err != nil {
+	source := file.NewSource(path, slog.New(slog.DiscardHandler))
+	if err := source.Load(dir); err != nil {
 		return []Finding{broken(check, "forebay keys create --file "+path+" --project NAME makes one; correct what is named", "%v", err)}
 	}
 	var findings []Finding
+	if wrong := source.Stats().LastError; wrong != "" {
+		findings = append(findings, doubtful(check, "correct what is named", "%s", wrong))
+	}
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o002 != 0 {
 		findings = append(findings, broken(check, "chmod o-w "+path, "every user of this machine may add keys to %s (%s)", path, info.Mode().Perm()))
 	}

@@ -210,6 +210,31 @@ func TestKeysTellTheirStates(t *testing.T) {
 	holds(t, partly.check(), true, "answers, but", "1 of 4 rows")
 }
 
+// TestDoctorSaysWhereItDiffersFromTheNode about keys.
+func TestDoctorSaysWhereItDiffersFromTheNode(t *testing.T) {
+	for name, c := range map[string]struct {
+		failed bool
+		keys   admin.KeyStatus
+		state  string
+		want   string
+	}{
+		"agree":       {false, admin.KeyStatus{Answered: true}, "", ""},
+		"agree badly": {true, admin.KeyStatus{LastError: "refused"}, "", ""},
+		"bad row":     {false, admin.KeyStatus{Answered: true, LastError: "1 of 4 rows", AgeSeconds: 3}, "", ""},
+		"node old":    {true, admin.KeyStatus{Answered: true, Count: 4}, FindingWarn, "the running node has 4 keys"},
+		"node blind":  {false, admin.KeyStatus{LastError: "28P01"}, FindingFail, "not by the running node: 28P01"},
+		"node lost":   {false, admin.KeyStatus{Answered: true, LastError: "refused", AgeSeconds: 600}, FindingFail, "not by the running node: refused"},
+	} {
+		got := keysDiffer(c.failed, c.keys)
+		if len(got) == 0 && c.state == "" {
+			continue
+		}
+		if len(got) != 1 || got[0].State != c.state || !strings.Contains(got[0].Text, c.want) || got[0].Remedy == "" {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
 // open opens a node that ships to a Session Manager that accepts connections
 // and never answers.
 func open(t *testing.T) *Node { return openWith(t, Options{}) }
