@@ -85,6 +85,7 @@ func TestConsole(t *testing.T) {
 	t.Run("keyboard", func(t *testing.T) { consoleKeyboard(t, chromium) })
 	t.Run("token", func(t *testing.T) { consoleToken(t, chromium) })
 	t.Run("several nodes", func(t *testing.T) { consoleFleet(t, chromium) })
+	t.Run("views", func(t *testing.T) { consoleViews(t, chromium) })
 	t.Run("connection lost", func(t *testing.T) { consoleLost(t, chromium) })
 }
 
@@ -223,6 +224,7 @@ func consoleLetters(t *testing.T, chromium context.Context) {
 
 	p := open(t, chromium, n.AdminURL)
 	p.says("#dead-count", "2")
+	p.says("#verdict", "Accepting events; 2 dead letters.")
 	p.says("#drop-reasons", "privacy")
 	p.says("#tap", "metadata.email")
 	p.says("#trail-list", hostile)
@@ -392,6 +394,8 @@ func consoleLost(t *testing.T, chromium context.Context) {
 	p.says("#link", "Not connected")
 	p.until(`document.getElementById("lost").checkVisibility()`)
 	p.says("#lost", "What you see is as of")
+	p.says("#verdict", "Nothing is known since")
+	p.until(`document.getElementById("verdict").dataset.state === "bad"`)
 	p.click(button("Pause cursor archive"))
 	p.sign("ann", "")
 	p.says("dialog .problem", "The node does not answer.")
@@ -399,9 +403,79 @@ func consoleLost(t *testing.T, chromium context.Context) {
 	n = nodetest.Run(t, c)
 	n.Post(key, nodetest.Event("s", ""))
 	p.says("#link", "Live")
+	p.says("#verdict", "Everything is in order.")
 	p.until(`!document.getElementById("lost").checkVisibility()`)
 	p.says("#strip .end", "seq 1")
 	p.content("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
+}
+
+// consoleViews: a link leads to an event and to a cursor; events are followed;
+// a replay is begun as it was shown; the node is taken out of service and back;
+// the configuration is read anew; letters of one reason share a card.
+func consoleViews(t *testing.T, chromium context.Context) {
+	c := nodetest.Config(t)
+	key := nodetest.Key(t, c)
+	r, _ := sessions(t, &c)
+	n := nodetest.Run(t, c)
+	n.Post(key, nodetest.Event("a", `,"idempotencyKey":"k 1/2"`), nodetest.Event("b", ""))
+	settled(t, n)
+	p := open(t, chromium, n.AdminURL+"/#trace/key/k%201%2F2/shop")
+	p.says("#trace-result", "shipped")
+	p.says("#trace-result", "of this log")
+	p.says("#verdict", "Everything is in order.")
+	p.until(`document.querySelector('#checks [data-check=drain]').textContent.includes("In service")`)
+	js[bool](p, `(location.hash = "#cursors/archive", true)`)
+	p.until(`document.querySelector('[data-cursor=archive] details').open && document.activeElement.closest('[data-cursor=archive]')`)
+	js[bool](p, `(location.hash = "#hour/15m", true)`)
+	p.until(`document.getElementById("hour-range").value === "15m"`)
+
+	p.click("#tail-go")
+	p.says("#tail-note", "Waiting for events")
+	nodetest.Eventually(t, patience, func() bool {
+		n.Post(key, nodetest.Event("tailed", ""))
+		return strings.Contains(p.text("#tail-list"), "tailed")
+	}, "an event is shown as it comes")
+	p.click("#tail-go")
+	p.says("#tail-note", "Stopped.")
+
+	settled(t, n)
+	last := n.Status().Log.DurableSeq
+	p.click("#replay-start")
+	js[bool](p, `(document.querySelector("dialog .parts select").value = "session", true)`)
+	p.fill("dialog .parts label:nth-child(5) input", "2") // up to this seq
+	p.click("dialog .buttons button:not([value=go]):not(:first-child)")
+	p.says("dialog .preview", "2 events will be delivered once more")
+	p.sign("ann", "once more")
+	p.says("#notice", "has begun")
+	var replays []shipper.Replay
+	nodetest.Eventually(t, patience, func() bool {
+		var err error
+		replays, err = n.Admin.Replays(ctx)
+		return err == nil && len(replays) == 1 && replays[0].State == shipper.Done
+	}, "the replay has ended: %+v", &replays)
+	if got := replays[0]; got.First != 1 || got.Last != 2 || got.Delivered != 2 || got.By != "ann" || last < 2 {
+		t.Errorf("the replay is %+v", got)
+	}
+	p.says("#replay-list", "done")
+
+	p.click("#drain")
+	p.sign("ann", "new kernel")
+	p.says("#verdict", "Traffic should go elsewhere; 1 check not in order.")
+	p.says("#drain", "Back into service")
+	p.click("#drain")
+	p.sign("ann", "")
+	p.says("#verdict", "Everything is in order.")
+
+	r.SetFaults(receiver.Rule{Rate: 1, Fault: receiver.Fault{Status: http.StatusUnprocessableEntity}})
+	n.Post(key, nodetest.Event("x", ""))
+	n.Post(key, nodetest.Event("y", ""))
+	cursorIs(t, n, "session", "has two letters", func(s shipper.Status) bool { return s.Dead == 2 })
+	p.says("#dead-list", "1 more letter has the same reason")
+	p.until(`document.querySelectorAll("#dead-list article").length === 1`)
+	p.click("#dead-list .alike button")
+	p.until(`document.querySelectorAll("#dead-list article").length === 2`)
+	p.labelled()
+	p.content()
 }
 
 // consoleFleet: nodes stand side by side, and one that does not answer says why.
@@ -418,6 +492,7 @@ func consoleFleet(t *testing.T, chromium context.Context) {
 	p.says("#fleet-list", "edge-<b>2</b>")
 	p.says("#fleet-list", gone)
 	p.says("#fleet-list", "no answer")
+	p.says("#verdict", "Accepting events; 1 of 2 other nodes not in order.")
 	p.until(`!document.getElementById("fleet").hidden && document.querySelectorAll("#fleet-list tbody tr").length === 3`)
 	p.content()
 }

@@ -3,8 +3,10 @@
 
 import { byId, el, mark, put, say, table } from "./dom.js"
 import { clock, now, rate, span } from "./format.js"
+import { remember } from "./link.js"
 
 const hour = 3600_000
+const least = 300_000 // the shortest time that is drawn
 const colours = 6 // that the style sheet knows
 const height = 132, top = 10, bottom = 20
 
@@ -39,23 +41,23 @@ class Chart {
   }
 
   draw(points) {
-    this.points = points
     const width = Math.max(this.svg.clientWidth, 100)
-    const end = now()
+    const [start, end] = shownRange()
+    points = points.filter(p => Date.parse(p.at) >= start && Date.parse(p.at) <= end)
+    this.points = points
     const all = this.series.map(s => points.map(s.value))
     const peak = Math.max(...all.flat().filter(v => v !== null), 0)
     const ceiling = nice(peak, this.format === span)
-    const x = at => width * (1 - (end - Date.parse(at)) / hour)
+    const x = at => width * (Date.parse(at) - start) / (end - start)
     const y = v => height - bottom - (height - top - bottom) * v / ceiling
     this.x = x
     const drawn = []
-    for (const [share, text] of [[0, "0"], [0.5, ""], [1, this.format(ceiling)]]) {
+    for (const [share, text] of [[0, "0"], [0.5, this.format(ceiling / 2)], [1, this.format(ceiling)]]) {
       drawn.push(svg("line", { x1: 0, x2: width, y1: y(share * ceiling), y2: y(share * ceiling), class: "grid" }))
-      if (share === 1 && peak > 0) drawn.push(label(text, 2, y(ceiling) - 2 < 9 ? 9 : y(ceiling) - 2, "start"))
+      if (peak > 0) drawn.push(label(text, 2, Math.max(y(share * ceiling) - 2, 9), "start"))
     }
-    for (const minutes of [60, 30, 0]) {
-      const at = width * (1 - minutes / 60)
-      drawn.push(label(minutes ? `−${minutes} min` : "now", at, height - 6, minutes === 60 ? "start" : minutes ? "middle" : "end"))
+    for (const [share, anchor] of [[0, "start"], [0.5, "middle"], [1, "end"]]) {
+      drawn.push(label(clock(new Date(start + share * (end - start)).toISOString()).slice(0, 5), width * share, height - 6, anchor))
     }
     for (const [i, values] of all.entries()) {
       drawn.push(svg("path", { d: path(points, values, x, y), class: `line s${this.colour(i)}` }))
@@ -157,6 +159,32 @@ export function showCursors(cursors) {
   lag.series = names.map((name, colour) => ({ name, colour, value: p => p.cursors[name]?.lag_seconds ?? null }))
   draw()
 }
+
+// What of the last hour is drawn: so many milliseconds up to now, from one time
+// to another, or, without either, all that there is.
+let range = {}
+
+function shownRange() {
+  const end = range.to ?? now()
+  if (range.from) return [range.from, end]
+  const first = points.length ? Date.parse(points[0].at) : end
+  return [end - (range.last ?? Math.min(Math.max(end - first, least), hour)), end]
+}
+
+/** choose shows the time that names say: "15m", or two times; nothing is all. */
+export function choose(names) {
+  const [, size] = /^(\d+)m$/.exec(names[0] ?? "") ?? []
+  const [from, to] = names.map(text => Date.parse(text))
+  range = size ? { last: Math.min(Math.max(size * 60_000, least), hour) } : to > from ? { from, to } : {}
+  const choice = byId("hour-range")
+  choice.value = range.from ? "fixed" : [...choice.options].some(o => o.value === names[0]) ? names[0] : ""
+  draw()
+}
+byId("hour-range").addEventListener("change", event => {
+  const name = event.target.value
+  remember("hour", ...(name ? [name] : []))
+  choose(name ? [name] : [])
+})
 
 /** since is the time of the newest point, or nothing. */
 export const since = () => points.at(-1)?.at

@@ -104,14 +104,18 @@ function previewed(p) {
   ]
 }
 
-// target is the part of a dialog that says where to go.
-function target(c) {
+// target is the part of a dialog that says where to go: back, or forward over
+// events that are given up.
+function target(c, forward) {
   const size = el("input", { type: "number", min: "1", step: "1", value: "10", "aria-label": "How much" })
   const unit = el("select", { "aria-label": "Unit" }, el("option", { value: "s" }, "seconds"), el("option", { value: "m", selected: true }, "minutes"), el("option", { value: "h" }, "hours"))
   const time = el("input", { value: stamp(now() - 600_000), maxlength: 30, autocomplete: "off", "aria-label": "Time in UTC, such as 2026-11-23 10:00:00" })
   const seq = el("input", { type: "number", min: "1", step: "1", value: Math.max(c.next_seq - 1, 1), "aria-label": "Seq to rewind to" })
   const skip = el("input", { type: "number", min: "1", step: "1", value: c.next_seq + 1, "aria-label": "Seq to skip to" })
-  const ways = [
+  const ways = forward ? [
+    ["skip", "To a seq, over what is not delivered", skip, () => ({ skip_to: Number(skip.value) })],
+    ["end", "To the end of the log", null, () => ({ skip_to_end: true })],
+  ] : [
     ["back", "Back by", el("span", { class: "row" }, size, unit), () => ({ back: `${size.value}${unit.value}` })],
     ["time", "Back to a time (UTC)", time, () => {
       const [, day, clock] = /^\s*(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)\s*(?:Z|UTC)?\s*$/.exec(time.value) ?? []
@@ -121,8 +125,6 @@ function target(c) {
     }],
     ["seq", "Back to a seq", seq, () => ({ to_seq: Number(seq.value) })],
     ["start", "Back to the oldest event kept", null, () => ({ to_start: true })],
-    ["skip", "Forward to a seq, over what is not delivered", skip, () => ({ skip_to: Number(skip.value) })],
-    ["end", "Forward to the end of the log", null, () => ({ skip_to_end: true })],
   ]
   const node = el("fieldset", {}, el("legend", {}, "Where to"), ways.map(([value, text, field], i) =>
     el("div", { class: "way" }, el("label", {}, el("input", { type: "radio", name: "way", value, checked: i === 0 }), text), field)))
@@ -142,12 +144,17 @@ async function look(c, where) {
   return { show: previewed(p), args: exactly(p), confirm: p.events === 0 ? undefined : `${p.verb === "skip" ? "Skip" : "Deliver again"} ${many(p.events, "event")}` }
 }
 
-/** rewind asks where to move a cursor, shows what that means, and moves it. */
-export function rewind(c) {
-  const { node, where } = target(c)
+/** rewind asks how far a cursor is to go back, shows what that means, and moves it. */
+export const rewind = c => move(c, false)
+
+/** skip asks over what a cursor is to go forward, likewise. */
+export const skip = c => move(c, true)
+
+function move(c, forward) {
+  const { node, where } = target(c, forward)
   ask({
-    title: `Rewind ${c.name}`,
-    lead: `It stands at seq ${count(c.next_seq)}. Nothing moves before you have seen what it would touch.`,
+    title: `${forward ? "Skip events of" : "Rewind"} ${c.name}`,
+    lead: `${forward ? "What is skipped is not delivered to this destination. " : ""}It stands at seq ${count(c.next_seq)}. Nothing moves before you have seen what it would touch.`,
     parts: [node], asks: true, danger: true, whyWanted: true, home: home(c),
     look: () => look(c, where()),
     async run(command, args) {

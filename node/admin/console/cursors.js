@@ -1,7 +1,8 @@
 // One card for each cursor, with what an operator may do to it.
 
 import { List, byId, el, keepFacts, mark, put, say } from "./dom.js"
-import { count, lasting, many, plain, rate, span, when } from "./format.js"
+import { count, lasting, many, plain, rate, span, tidy, when } from "./format.js"
+import { link } from "./link.js"
 import * as commands from "./commands.js"
 
 // sinkFacts are what a sink tells of itself, whatever it is.
@@ -16,7 +17,7 @@ function trouble(c) {
   if (c.stopped) return ["The node is stopped: nothing is delivered."]
   if (c.pause) {
     const p = c.pause
-    return [`Paused by ${plain(p.by || "unknown")}`, p.reason ? `: ${plain(p.reason)}` : "", ", ", lasting(p.since),
+    return [`Paused by ${plain(p.by || "unknown")}`, p.reason ? `: ${tidy(plain(p.reason))}` : "", ", ", lasting(p.since),
       ...(p.until ? [", until ", when(p.until)] : [p.asks_again ? ", until its cause has gone" : ", until it is resumed"]), "."]
   }
   if (c.state === "failing") return ["Fails ", lasting(c.error_since), ` (${c.error_count === 1 ? "one try" : `${count(c.error_count)} tries`}): `, plain(c.last_error)]
@@ -42,10 +43,10 @@ const list = new List(byId("cursor-list"), c => c.name, first => {
   const act = (text, command, label) => el("button", { type: "button", "aria-label": `${label ?? text} cursor ${name}`, onclick: () => command(latest) }, text)
   const buttons = {
     retry: act("Retry now …", commands.retry, "Retry"), resume: act("Resume …", commands.resume, "Resume"), step: act("Step …", commands.step, "Step"), pause: act("Pause …", commands.pause, "Pause"),
-    rewind: act("Rewind …", commands.rewind, "Rewind"), undo: act("Undo …", commands.undo, "Undo the last move of"),
+    rewind: act("Rewind …", commands.rewind, "Rewind"), skip: act("Skip …", commands.skip, "Skip events of"), undo: act("Undo …", commands.undo, "Undo the last move of"),
   }
   const node = el("article", { class: "card", "data-cursor": name },
-    el("header", {}, el("h3", { tabindex: "-1" }, name), state), lag, why, main, el("div", { class: "buttons" }, Object.values(buttons)), more)
+    el("header", {}, el("h3", { tabindex: "-1" }, el("a", { href: link("cursors", name) }, name)), state), lag, why, main, el("div", { class: "buttons" }, Object.values(buttons)), more)
   let shown = ""
   const update = c => {
     latest = c
@@ -53,7 +54,7 @@ const list = new List(byId("cursor-list"), c => c.name, first => {
     mark(state, "data-state", { running: "ok", failing: "bad", paused: "warn" }[c.state])
     mark(node, "data-state", c.state)
     say(behind, count(c.lag_events))
-    say(oldest, ` ${c.lag_events === 1 ? "event" : "events"} behind${c.lag_events ? `, the oldest ${span(Math.floor(c.lag_seconds))} old` : ""}`)
+    say(oldest, ` ${c.lag_events === 1 ? "event" : "events"} behind${c.lag_events ? `, the oldest ${c.lag_seconds < 1 ? "under 1 s" : span(Math.floor(c.lag_seconds))} old` : ""}`)
     for (const verb of ["resume", "step"]) buttons[verb].hidden = c.state !== "paused"
     buttons.retry.hidden = c.state === "running" && !c.parked || c.state === "paused" && !c.pause?.asks_again
     say(buttons.pause, c.state === "paused" ? "Pause anew …" : "Pause …")
@@ -89,3 +90,12 @@ const list = new List(byId("cursor-list"), c => c.name, first => {
 
 /** show brings the cards up to date. */
 export const show = cursors => list.update(cursors)
+
+/** open shows the card of a cursor, with all that it has. */
+export function open(name) {
+  const card = byId("cursor-list").querySelector(`[data-cursor="${CSS.escape(name)}"]`)
+  if (!card) return
+  card.querySelector("details").open = true
+  card.scrollIntoView({ block: "center" })
+  card.querySelector("h3").focus({ preventScroll: true })
+}

@@ -16,6 +16,7 @@ let filter = { project: "", session: "" }
 let trace = () => {}
 let done = () => {}
 let reading = 0
+const unfolded = new Set() // reasons of which every letter is shown
 
 /** start names what is called to trace a seq, and after each command. */
 export function start(calls) {
@@ -30,6 +31,7 @@ const list = new List(byId("dead-list"), d => d.seq, d => {
   const event = el("details", {}, el("summary", {}, "Event, as it was sent"), text)
   event.addEventListener("toggle", () => event.open && say(text, plain(decoded(d.raw))))
   const state = el("span", { class: "badge", "data-state": "warn", hidden: true })
+  const alike = el("p", { class: "alike", hidden: true })
   const verb = (name, label, act) => el("button", { type: "button", "aria-label": `${label} dead letter ${d.seq}`, onclick: act }, name)
   return {
     node: el("article", { class: "letter", "data-seq": d.seq },
@@ -42,8 +44,14 @@ const list = new List(byId("dead-list"), d => d.seq, d => {
       event,
       el("div", { class: "buttons" },
         verb("Requeue …", "Requeue", () => change("requeue", [d])), verb("Discard …", "Discard", () => change("discard", [d])),
-        verb("Trace", "Trace", () => trace(d.seq)))),
+        verb("Trace", "Trace", () => trace(d.seq))), alike),
     update(d) {
+      alike.hidden = !d.others
+      if (d.others) {
+        put(alike, `${many(d.others.length, "more letter")} ${d.others.length === 1 ? "has" : "have"} the same reason. `,
+          el("button", { type: "button", class: "quiet", onclick: () => { unfolded.add(d.reason); draw(selected()) } }, "Show them"), " ",
+          el("button", { type: "button", class: "quiet", onclick: () => change("requeue", [d, ...d.others]) }, `Requeue these ${count(d.others.length + 1)} …`))
+      }
       const text = d.requeued ? "requeued: waits to be delivered" : d.queued ? "stands in line: refused by nobody" : ""
       say(state, text)
       state.hidden = !text
@@ -98,18 +106,31 @@ async function read() {
   }
 }
 
+// folded are the letters to show: of those with the same reason the first,
+// which knows the others, unless they are asked for.
+function folded() {
+  const first = new Map()
+  for (const d of letters) {
+    d.others = null
+    const f = first.get(d.reason)
+    if (!f) first.set(d.reason, d)
+    else if (!unfolded.has(d.reason)) (f.others ??= []).push(d)
+  }
+  return letters.filter(d => unfolded.has(d.reason) || first.get(d.reason) === d)
+}
+
 function draw(c) {
-  list.update(letters)
+  list.update(folded())
   const more = letters.length === limit && limit < most && (filtered() || letters.length < c.dead)
   say(byId("dead-note"), c.dead === 0 ? `Cursor ${c.name} has no dead letters.`
     : letters.length === 0 ? "None match."
-      : filtered() ? `${many(letters.length, "letter")} shown, the oldest first${more ? "; there may be more" : ""}.`
-        : `${count(letters.length)} of ${many(c.dead, "letter")} shown, the oldest first.`)
+      : filtered() ? `${many(letters.length, "letter")} read, the oldest first${more ? "; there may be more" : ""}.`
+        : `${count(letters.length)} of ${many(c.dead, "letter")} read, the oldest first.`)
   const all = !filtered() && c.dead > letters.length
   put(byId("dead-actions"), letters.length === 0 ? [] : [
     more ? el("button", { type: "button", onclick: () => { limit += page; read() } }, `Show ${page} more`) : null,
-    letters.length > 1 ? el("button", { type: "button", onclick: () => change("requeue", letters) }, `Requeue the ${count(letters.length)} shown …`) : null,
-    letters.length > 1 ? el("button", { type: "button", onclick: () => change("discard", letters) }, `Discard the ${count(letters.length)} shown …`) : null,
+    letters.length > 1 ? el("button", { type: "button", onclick: () => change("requeue", letters) }, `Requeue the ${count(letters.length)} read …`) : null,
+    letters.length > 1 ? el("button", { type: "button", onclick: () => change("discard", letters) }, `Discard the ${count(letters.length)} read …`) : null,
     all ? el("button", { type: "button", onclick: () => change("requeue", null) }, `Requeue all ${count(c.dead)} …`) : null,
   ])
 }

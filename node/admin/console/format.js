@@ -10,6 +10,11 @@ export const count = n => grouped.format(n ?? 0)
 /** many is a count with its noun: many(1, "event") is "1 event". */
 export const many = (n, noun) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`
 
+/** tidy sets the thousands apart in a sentence of the node: of seqs, and of
+ * counts, which have a noun behind them. */
+export const tidy = text => text.replace(/(\bseqs? |\bto )(\d{4,})\b|(?<![\w.:,/-])(\d{4,})(?= (?:of \d|events?|bytes|seqs?|requests?|sessions?|rows|drops?|keys?|dead letters?|behind)\b)/g,
+  (_, before, seq, n) => `${before ?? ""}${count(seq ?? n)}`)
+
 /** rate is a number a second, with as many digits as say something. */
 export function rate(n) {
   if (!n) return "0"

@@ -13,7 +13,12 @@ import { clock, count, plain, span, tick, when } from "./format.js"
 import * as health from "./health.js"
 import * as lines from "./lines.js"
 import { follow } from "./live.js"
+import { open } from "./link.js"
+import * as proof from "./proof.js"
+import * as replays from "./replays.js"
+import * as service from "./service.js"
 import * as strip from "./strip.js"
+import * as tail from "./tail.js"
 import * as trace from "./trace.js"
 import * as trail from "./trail.js"
 
@@ -47,7 +52,10 @@ function show(s) {
   cursors.show(s.cursors)
   drops.show(s.ledger)
   dead.show(s.cursors)
+  replays.show(s.replays ?? [])
+  service.show(s.checks)
   showKeys(s.keys)
+  if (first) open({ trace, cursors, charts })
   if (first || s.log.segments !== segmentsSeen) readSegments()
 }
 
@@ -92,17 +100,19 @@ function link(state, text) {
 function up() {
   if (!connected && statusAt) say(byId("spoken"), "Connected again.")
   connected = true
+  health.setLost(false)
   link("ok", "Live")
   byId("lost").hidden = true
   document.body.classList.remove("stale")
   byId("forget").hidden = !api.token()
-  for (const read of [readHistory, trail.read, drops.fill, lines.fill, fleet.tick]) read().catch(() => {}) // as above
+  for (const read of [readHistory, trail.read, drops.fill, lines.fill, fleet.tick, replays.read, proof.read]) read().catch(() => {}) // as above
 }
 
 let nextTry
 
 function down(reason, at) {
   nextTry = at
+  health.setLost(true)
   link("bad", "Not connected")
   say(byId("lost-why"), reason.message)
   byId("lost").hidden = false
@@ -131,7 +141,8 @@ async function unlock(reason) {
 }
 
 dead.start({ trace: trace.jump, done: trail.read })
-commands.whenDone(trail.read)
+for (const part of [commands, replays, proof, service]) part.whenDone(trail.read)
+tail.start(trace.jump)
 
 const tryNow = follow({
   up, down, unlock,
@@ -153,3 +164,5 @@ setInterval(() => connected || !nextTry || countDown(), 500)
 setInterval(() => connected && readHistory(), historyEvery)
 setInterval(() => connected && fleet.tick(), 1000)
 setInterval(() => connected && readSegments(), segmentsEvery)
+setInterval(() => connected && proof.read(), historyEvery)
+addEventListener("hashchange", () => open({ trace, cursors, charts }))

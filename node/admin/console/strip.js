@@ -13,14 +13,20 @@ const picture = el("div", { class: "picture", role: "img" }, flags, cells)
 const edge = el("div", { class: "edge" })
 const end = el("div", { class: "end" })
 const legend = el("p", { class: "hint" })
-const meter = el("div", { class: "meter" }, el("div", { class: "used" }), ...[80, 90, 95].map(at => {
+const limits = [[80, "history goes"], [90, "not ready"], [95, "full"]] // of the budget, in percent
+const scale = el("div", { class: "scale", "aria-hidden": "true" }, limits.map(([at, text]) => {
+  const node = el("span", {}, `${at} %`, el("em", {}, ` ${text}`))
+  node.style.left = `${at}%`
+  return node
+}))
+const meter = el("div", { class: "meter" }, el("div", { class: "used" }), ...limits.map(([at]) => {
   const tick = el("i", {})
   tick.style.left = `${at}%`
   return tick
 }))
 const forecast = el("p", {})
 put(byId("strip"), picture, el("div", { class: "ends" }, edge, end), legend)
-put(byId("disk"), meter, forecast)
+put(byId("disk"), meter, scale, forecast)
 
 let status, segments = []
 let edgeSeq

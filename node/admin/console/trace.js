@@ -2,6 +2,7 @@
 
 import { get } from "./api.js"
 import { byId, el, facts, put, say, table } from "./dom.js"
+import { link, remember } from "./link.js"
 import { bytes, clock, count, foreign, many, plain, when } from "./format.js"
 
 /** trace follows the event that is named: by its seq, or by its key. */
@@ -10,6 +11,7 @@ export async function trace(what, as, project) {
   const bySeq = as === "seq" || (as === "" && /^\d+$/.test(what))
   const query = new URLSearchParams(bySeq ? { seq: what } : { key: what })
   if (project) query.set("project", project)
+  remember("trace", ...(bySeq ? [what] : ["key", what, ...(project ? [project] : [])]))
   const result = byId("trace-result")
   put(result, el("p", { class: "hint" }, "Looking …"))
   try {
@@ -19,6 +21,17 @@ export async function trace(what, as, project) {
   } catch (err) {
     put(result, el("p", { class: "problem", role: "alert" }, err.message))
   }
+}
+
+/** open shows the trace that an address names. */
+export function open(names) {
+  const key = names[0] === "key"
+  if (key && !names[1]) return
+  byId("trace-what").value = key ? names[1] : names[0]
+  byId("trace-as").value = key ? "key" : "seq"
+  byId("trace-project").value = key ? names[2] ?? "" : ""
+  byId("trace").scrollIntoView()
+  trace(byId("trace-what").value, byId("trace-as").value, byId("trace-project").value)
 }
 
 /** jump shows the trace of a seq, from elsewhere on the page. */
@@ -47,7 +60,7 @@ function shown(t) {
 function life(e) {
   const b = e.block, r = e.request
   return el("article", { class: "card life" },
-    el("h3", {}, `seq ${count(e.seq)}`),
+    el("h3", {}, el("a", { href: link("trace", e.seq) }, `seq ${count(e.seq)}`)),
     el("dl", { class: "facts" }, facts([
       ["received", e.received_at ? when(e.received_at) : null], ["project", foreign(e.project)], ["session", foreign(e.session)],
       ["type", foreign(e.event_type)], ["idempotency key", foreign(e.idempotency_key)],
@@ -76,7 +89,7 @@ function destinations(e) {
     ["in ClickHouse", !row ? null : row.error ? plain(row.error)
       : `${many(row.rows, "row")}${row.parts?.length ? ` in ${row.parts.map(plain).join(", ")}` : ""}${row.addr ? ` at ${plain(row.addr)}` : ""}`],
     ["at the Session Manager", !marks ? null : marks.error ? plain(marks.error) : !marks.offered ? "it does not tell how far sessions came"
-      : marks.marks?.length ? marks.marks.map(m => `the session came to seq ${count(m.seq)} in epoch ${count(m.epoch)}`).join("; ") : "it knows nothing of the session"],
+      : marks.marks?.length ? marks.marks.map(m => `the session came to seq ${count(m.seq)} in epoch ${count(m.epoch)} of ${m.log_id === e.log_id ? "this log" : `log ${plain(m.log_id).slice(0, 8)}`}`).join("; ") : "it knows nothing of the session"],
   ]))
 }
 
