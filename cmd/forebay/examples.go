@@ -65,6 +65,7 @@ forebay drops top --by project,rule --since 10m`,
 	"cursor pause":  `forebay cursor pause session --for 2h --why 'deploy of the session manager'`,
 	"cursor resume": `forebay cursor resume session`,
 	"cursor step":   `forebay cursor step session`,
+	"cursor retry":  `forebay cursor retry clickhouse`,
 	"cursor rewind": `
 forebay cursor rewind clickhouse --by 2h
 forebay cursor rewind clickhouse --to-time 2026-11-23T10:00:00Z --why 'table dropped' --yes
