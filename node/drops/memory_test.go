@@ -29,9 +29,8 @@ func TestFloodTakesNoOthersPlace(t *testing.T) {
 	m := New()
 	m.most = 2000
 	m.Add(Kind{Project: "quiet", Reason: "privacy", Rule: "email"}, noon.Add(-20*time.Hour))
-	at := noon
 	for minute := range 600 {
-		at = noon.Add(time.Duration(minute) * time.Minute)
+		at := noon.Add(time.Duration(minute) * time.Minute)
 		for rule := range 40 {
 			m.Add(Kind{Project: "flood", Reason: "invalid", Rule: fmt.Sprint(rule)}, at)
 		}
