@@ -458,6 +458,15 @@ func consoleViews(t *testing.T, chromium context.Context) {
 	}
 	p.says("#replay-list", "done")
 
+	p.click("#key-table summary")
+	p.says("#keys-list", "active")
+	p.click("#keys-list button")
+	p.sign("ann", "it leaked")
+	p.says("#keys-list", "by ann")
+	p.click("#keys-list button")
+	p.sign("ann", "")
+	p.says("#keys-list", "active")
+
 	p.click("#drain")
 	p.sign("ann", "new kernel")
 	p.says("#verdict", "Traffic should go elsewhere; 1 check not in order.")

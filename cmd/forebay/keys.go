@@ -175,6 +175,25 @@ func (g *globals) tellNewProject(ctx context.Context, s keyStore, made auth.Key)
 	}
 }
 
+// keyRow is a key in the table: what it does not say for itself, the node or
+// nobody does.
+func keyRow(t keyText) []string {
+	rate, burst, expires, origins := "default", "default", "never", "any"
+	if t.RequestsPerSecond > 0 {
+		rate = fmt.Sprintf("%g/s", t.RequestsPerSecond)
+	}
+	if t.Burst > 0 {
+		burst = fmt.Sprint(t.Burst)
+	}
+	if !t.ExpiresAt.IsZero() {
+		expires = t.ExpiresAt.UTC().Format(time.RFC3339)
+	}
+	if len(t.Origins) > 0 {
+		origins = strings.Join(t.Origins, ", ")
+	}
+	return []string{t.ID, t.Project, t.State, rate, burst, fmt.Sprint(t.Strict), expires, origins}
+}
+
 func newKeysList(g *globals, p *keyPlace) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the keys, by id", Args: exactArgs(),
@@ -185,11 +204,11 @@ func newKeysList(g *globals, p *keyPlace) *cobra.Command {
 					return leftOut
 				}
 				texts := []keyText{}
-				rows := [][]string{{"ID", "PROJECT", "STATE", "RATE", "BURST", "STRICT"}}
+				rows := [][]string{{"ID", "PROJECT", "STATE", "RATE", "BURST", "STRICT", "EXPIRES", "ORIGINS"}}
 				for _, k := range keys {
 					t := textOf(k)
 					texts = append(texts, t)
-					rows = append(rows, []string{t.ID, t.Project, t.State, fmt.Sprint(t.RequestsPerSecond), fmt.Sprint(t.Burst), fmt.Sprint(t.Strict)})
+					rows = append(rows, keyRow(t))
 				}
 				if g.json {
 					return errors.Join(g.printJSON(texts), leftOut)

@@ -11,6 +11,7 @@ import * as drops from "./drops.js"
 import * as fleet from "./fleet.js"
 import { clock, count, plain, span, tick, when } from "./format.js"
 import * as health from "./health.js"
+import * as keys from "./keys.js"
 import * as lines from "./lines.js"
 import { follow } from "./live.js"
 import { open } from "./link.js"
@@ -141,7 +142,7 @@ async function unlock(reason) {
 }
 
 dead.start({ trace: trace.jump, done: trail.read })
-for (const part of [commands, replays, proof, service]) part.whenDone(trail.read)
+for (const part of [commands, replays, proof, service, keys]) part.whenDone(trail.read)
 tail.start(trace.jump)
 
 const tryNow = follow({

@@ -8,6 +8,7 @@ import { bytes, count, foreign, many, percent, plain, span, tidy, when } from ".
 
 let done = () => {}
 let underWay = "" // of the last status: when it changes, the ended ones have too
+let live = [] // those on the page that have not ended
 let reading = 0
 
 /** whenDone has fn called after each command. */
@@ -18,7 +19,7 @@ export function whenDone(fn) {
 /** show takes the replays of a status, which are those that have not ended. */
 export function show(replays) {
   const told = JSON.stringify(replays.map(r => [r.name, r.state, r.progress, r.delivered, r.refused, r.last_error]))
-  if (told === underWay) return
+  if (told === underWay && live.every(name => replays.some(r => r.name === name))) return
   underWay = told
   read()
 }
@@ -29,6 +30,7 @@ export async function read() {
   try {
     const all = (await get("replays")).toReversed()
     if (mine !== reading) return
+    live = all.filter(r => !ended(r)).map(r => r.name)
     say(byId("replay-note"), all.length === 0 ? "There has been no replay." : "")
     put(byId("replay-list"), all.length === 0 ? [] : table("Replays, the newest first",
       ["Name", "State", "Into", "Range", { title: "Delivered", number: true }, { title: "Refused", number: true }, "More", ""], all.map(row)))
