@@ -33,9 +33,20 @@ func (n *Node) Drain(r admin.DrainRequest) error {
 	}
 	n.draining.mu.Lock()
 	n.draining.by, n.draining.why, n.draining.since = by, r.Why, time.Now()
+	n.router.WatchSenders(r.Undo)
 	n.draining.mu.Unlock()
 	n.health.look(time.Now())
 	return nil
+}
+
+// drained is what the status has of a drain, nil without one.
+func (n *Node) drained() *admin.DrainStatus {
+	n.draining.mu.Lock()
+	defer n.draining.mu.Unlock()
+	if n.draining.by == "" {
+		return nil
+	}
+	return &admin.DrainStatus{Since: n.draining.since.UTC(), Senders: n.router.Senders()}
 }
 
 // drain: did an operator send traffic elsewhere?

@@ -275,7 +275,7 @@ func (n *Node) Status() admin.Status {
 		Cursors: n.cursorStatus(), Replays: n.unendedReplays(),
 		Keys: n.keyring.status(),
 	}
-	s.Ledger = n.ledger.snapshot(s.Cursors)
+	s.Ledger, s.Drain = n.ledger.snapshot(s.Cursors), n.drained()
 	for _, c := range s.Checks {
 		s.Accepting = s.Accepting && c.Ready
 	}

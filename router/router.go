@@ -121,6 +121,7 @@ type Router struct {
 	holding       *holding
 	tally         *tally
 	tap           *tap
+	senders       atomic.Pointer[senders] // nil: they are not watched
 	findings      findings
 }
 
@@ -219,6 +220,9 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.routes.
 // post takes the events of one request and answers it.
 func (r *Router) post(w http.ResponseWriter, req *http.Request, format event.Format) {
 	start := time.Now()
+	if s := r.senders.Load(); s != nil {
+		s.note(req)
+	}
 	p := r.passages.Get().(*passage)
 	p.req, p.format, p.now, p.span.read, p.settings = req, format, r.now(), start, r.settings.Load()
 	r.contained(p)

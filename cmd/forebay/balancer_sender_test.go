@@ -42,7 +42,7 @@ func TestSenderBehindBalancers(t *testing.T) {
 			text := deployed(t, b.file)
 			for from, to := range map[string]string{
 				"10.0.0.1:7070": one.Ingest.Listen, "10.0.0.2:7070": two.Ingest.Listen, "bind :80": "bind " + addr, "listen 80": "listen " + addr,
-				"check port 7071": "", "worker_connections 20000": "worker_connections 64", "maxconn 20000": "maxconn 64",
+				"check port 7071": "", "worker_connections 20000": "worker_connections 64",
 			} {
 				text = strings.Replace(text, from, to, 1)
 			}
@@ -50,7 +50,7 @@ func TestSenderBehindBalancers(t *testing.T) {
 			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			runBalancer(t, path, b.args(file, dir), addr)
+			runBalancer(t, 1024, path, b.args(file, dir), addr)
 			first.Stop()
 			second.Stop()
 

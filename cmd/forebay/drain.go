@@ -66,6 +66,7 @@ func (g *globals) awaitDrained(ctx context.Context, c *admin.Client, timeout tim
 	late := time.NewTimer(timeout)
 	defer late.Stop()
 	delivered, told := uint64(0), ""
+	came := arrivals{}
 	for first := true; ; {
 		s, err := c.Status(ctx)
 		if err != nil {
@@ -84,17 +85,56 @@ func (g *globals) awaitDrained(ctx context.Context, c *admin.Client, timeout tim
 			fmt.Fprintln(g.err, "waiting:", left)
 			told = left
 		}
+		if text := came.since(s.Drain, time.Now()); text != "" {
+			fmt.Fprintln(g.err, text)
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return s, ctx.Err()
 		case <-late.C:
-			if left == "" {
-				left = "events still come: does the load balancer ask /readyz?"
+			if came.text != "" {
+				left = strings.TrimPrefix(left+"; "+came.text, "; ")
 			}
 			return s, fmt.Errorf("not drained within %s: %s", timeout, left)
 		}
 	}
+}
+
+// arrivals tells that new requests come although the node drains.
+type arrivals struct {
+	requests uint64 // that had come at the last look
+	said     time.Time
+	text     string // the last look's words, "" if nothing came since the one before
+}
+
+// arrivalsEvery is how often it is said at most.
+const arrivalsEvery = 10 * time.Second
+
+// maxArrivals is how many addresses are named.
+const maxArrivals = 5
+
+// since notes what has come, and returns what is to be said now, "" for nothing.
+func (a *arrivals) since(d *admin.DrainStatus, now time.Time) string {
+	if d == nil || d.Requests == a.requests {
+		a.text = ""
+		return ""
+	}
+	a.requests = d.Requests
+	var from []string
+	for _, s := range d.From[:min(len(d.From), maxArrivals)] {
+		from = append(from, fmt.Sprintf("%s (%d)", s.Addr, s.Requests))
+	}
+	if more := len(d.From) - maxArrivals; more > 0 || d.Others > 0 {
+		from = append(from, "and others")
+	}
+	a.text = fmt.Sprintf("new events still come: %s since the drain began, from %s: does what stands there ask /readyz? Take the node out of its list if not",
+		count(d.Requests, "request"), strings.Join(from, ", "))
+	if now.Sub(a.said) < arrivalsEvery {
+		return ""
+	}
+	a.said = now
+	return a.text
 }
 
 // undelivered says what is not delivered yet, "" if all is.

@@ -22,6 +22,13 @@ type Status struct {
 	Replays   []shipper.Replay `json:"replays"` // that have not ended
 	Keys      KeyStatus        `json:"keys"`
 	Ledger    Ledger           `json:"ledger"`
+	Drain     *DrainStatus     `json:"drain,omitempty"` // while an operator sends traffic elsewhere
+}
+
+// DrainStatus tells what has come since an operator sent traffic elsewhere.
+type DrainStatus struct {
+	Since time.Time `json:"since"`
+	router.Senders
 }
 
 // Check is one thing that is either in order, or says why not and what to do.
