@@ -158,14 +158,16 @@ func (c *commitClock) stamp(first, events uint64) (time.Time, error) {
 }
 
 // look follows the wall clock, and makes the step that it asks for, if any.
-func (c *commitClock) look() error {
+func (c *commitClock) look() error { return c.lookAt(c.read()) }
+
+// lookAt is look, with the clocks as they were read.
+func (c *commitClock) lookAt(wall, mono time.Time) error {
 	if c.unsaved != nil {
 		if err := c.save(*c.unsaved); err != nil {
 			return err
 		}
 		c.unsaved = nil
 	}
-	wall, mono := c.read()
 	at := c.believed(mono)
 	jump := wall.Sub(at)
 	if c.doubt.reason != "" {

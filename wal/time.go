@@ -31,10 +31,10 @@ func (l *Log) Clock() (Clock, error) {
 		return Clock{Now: wall, Wall: wall}, nil
 	}
 	c := l.committer.clock
+	wall, mono := c.read()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	err := c.look()
-	wall, mono := c.read()
+	err := c.lookAt(wall, mono)
 	state := Clock{Now: c.believed(mono), Doubt: c.doubt.reason, Apart: c.doubt.apart, Led: c.led, Wall: wall}
 	if mono.Sub(c.movedAt) < c.settle {
 		state.Moved = c.moved
