@@ -38,6 +38,9 @@ func (c *server) insert(ctx context.Context, b *block, rows []int, token string)
 	}()
 	columns := batch.Columns()
 	types, err := c.offered(columns)
+	if err == nil && c.unfit(b, rows) != nil {
+		err = errOtherColumns // since the rows were looked through
+	}
 	if err != nil {
 		return false, c.failed(ctx, "insert", err)
 	}

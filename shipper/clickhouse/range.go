@@ -90,30 +90,49 @@ func (b *block) unfit(c column, columnType string, v release, row int) string {
 // fitting buries those of the rows that the server's table cannot hold, and
 // returns the others. What is buried stays so when the plan is tried again.
 func (d *delivery) fitting(ctx context.Context, srv *server, plan shipper.Plan, b *block, rows []int) ([]int, error) {
-	var fit []int
-	var bad []refusal
-	for _, row := range rows {
-		why := srv.unfit(b, row)
-		if why == "" {
-			fit = append(fit, row)
-		} else {
-			bad = append(bad, refusal{row, why})
-		}
-	}
+	bad := srv.unfit(b, rows)
 	if bad == nil {
 		return rows, nil
+	}
+	var fit []int
+	at := 0
+	for _, row := range rows {
+		if at < len(bad) && bad[at].row == row {
+			at++
+			continue
+		}
+		fit = append(fit, row)
 	}
 	return fit, d.bury(ctx, plan, b, bad)
 }
 
-// unfit says why the table cannot hold a row, or "".
-func (c *server) unfit(b *block, row int) string {
-	for _, col := range fields {
-		if f, has := c.table.columns[col.name]; has && col.kind != text {
-			if why := b.unfit(col, f.kind, c.release, row); why != "" {
-				return why
+// unfit lists those of the rows that the table cannot hold.
+func (c *server) unfit(b *block, rows []int) (bad []refusal) {
+	stamps, receipts := c.span("timestamp"), c.span("received_at")
+	seqs := uint64(math.MaxUint64)
+	if f, has := c.table.columns["seq"]; has && unwrap(f.kind) == "Int64" {
+		seqs = math.MaxInt64
+	}
+	for _, row := range rows {
+		if stamps.holds(b.timestamps[row]) && receipts.holds(b.received[row]) && b.seqs[row] <= seqs {
+			continue
+		}
+		for _, col := range fields {
+			if f, has := c.table.columns[col.name]; has {
+				if why := b.unfit(col, f.kind, c.release, row); why != "" {
+					bad = append(bad, refusal{row, why})
+					break
+				}
 			}
 		}
 	}
-	return ""
+	return bad
+}
+
+// span is what an instant column of the table holds; all times if there is none.
+func (c *server) span(name string) times {
+	if f, has := c.table.columns[name]; has {
+		return c.release.holds(f.kind)
+	}
+	return times{math.MinInt64, math.MaxInt64}
 }
