@@ -86,7 +86,7 @@ func (p *Prover) reachAny(ctx context.Context) (*server, error) {
 func (p *Prover) reach(ctx context.Context, addr string) (_ *server, err error) {
 	conn, err := p.opts.dial(ctx, addr)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", addr, explain(err))
+		return nil, about(addr, explain(err))
 	}
 	srv := &server{addr: addr, conn: conn, timeout: p.opts.ReadTimeout}
 	defer func() {

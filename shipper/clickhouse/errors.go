@@ -231,3 +231,11 @@ func classify(err error) (_ class, advice string) {
 	}
 	return transient, ""
 }
+
+// about is err with the address that it is about, unless it says so itself.
+func about(addr string, err error) error {
+	if strings.Contains(err.Error(), addr) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", addr, err)
+}

@@ -247,3 +247,15 @@ func TestFailedView(t *testing.T) {
 		wantEach(t, server, "", 60)
 	})
 }
+
+// An error says which address it is about, and says it once.
+func TestErrorsNameTheAddressOnce(t *testing.T) {
+	for text, want := range map[string]string{
+		"read: dial tcp 10.0.0.1:9000: connect: connection refused": "read: dial tcp 10.0.0.1:9000: connect: connection refused",
+		"read: EOF": "10.0.0.1:9000: read: EOF",
+	} {
+		if got := about("10.0.0.1:9000", errors.New(text)).Error(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

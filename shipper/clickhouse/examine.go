@@ -45,7 +45,7 @@ func (o Options) examine(ctx context.Context, addr string) (e Examination) {
 	}()
 	conn, err := o.dial(ctx, addr)
 	if err != nil {
-		e.Err = fmt.Errorf("%s: %w", addr, explain(err))
+		e.Err = about(addr, explain(err))
 		return e
 	}
 	srv := &server{addr: addr, conn: conn, timeout: o.ReadTimeout}

@@ -115,7 +115,7 @@ func (c *boundConn) Close() error {
 func (s *Sink) connect(ctx context.Context, addr string) (_ *server, err error) {
 	conn, err := s.opts.dial(ctx, addr)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", addr, explain(err))
+		return nil, about(addr, explain(err))
 	}
 	srv := &server{addr: addr, conn: conn, timeout: s.opts.ReadTimeout}
 	defer func() {

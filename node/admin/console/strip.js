@@ -54,6 +54,7 @@ const cursorFlags = new List(flags, c => c.name, () => {
       pole.style.left = rest.style.left = `${at}%`
       mark(node, "data-side", at > 50 ? "left" : "right")
       label.style.left = at > 50 ? "auto" : `${at}%`
+      label.style.maxWidth = `${at > 50 ? at : 100 - at}%`
       label.style.right = at > 50 ? `${100 - at}%` : "auto"
     },
   }
