@@ -55,9 +55,9 @@ func Examine(ctx context.Context, cfg config.Config, o Options) []Finding {
 	case running:
 		groups = append([]func(context.Context) []Finding{d.runningNode}, groups...)
 	case d.initialised():
-		groups = append([]func(context.Context) []Finding{d.stoppedNode, d.freePorts}, groups...)
+		groups = append([]func(context.Context) []Finding{d.stoppedNode, d.freePorts, d.descriptors}, groups...)
 	default:
-		groups = append([]func(context.Context) []Finding{d.freePorts}, groups...)
+		groups = append([]func(context.Context) []Finding{d.freePorts, d.descriptors}, groups...)
 	}
 	groups = append(groups, d.certificate, d.clickhouse, d.sessionManager, d.archive)
 	outcomes := make([][]Finding, len(groups))
@@ -126,6 +126,9 @@ func (d *doctor) runningNode(ctx context.Context) []Finding {
 		}
 	}
 	findings = append(findings, foreignSenders(ctx, client)...)
+	if s.Descriptors != nil {
+		findings = append(findings, judgeDescriptors(s.Descriptors.Limit, s.Descriptors.MaxConnections))
+	}
 	return append(findings, d.door(ctx))
 }
 

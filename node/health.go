@@ -63,6 +63,7 @@ func (h *health) look(now time.Time) {
 	cursors, keys := h.node.cursorStatus(), h.keyState(wall)
 	checks := []admin.Check{
 		h.accept(keys), h.drain(), h.durable(mono), h.disk(mono), h.ship(cursors), h.parked(cursors, wall), h.moves(cursors, mono), h.records(), keys.check(), h.clock(), h.ledger(cursors), h.log(mono),
+		h.descriptors(),
 	}
 	if c, read := h.schema(); read {
 		checks = append(checks, c)
@@ -276,6 +277,10 @@ func (n *Node) Status() admin.Status {
 		Keys: n.keyring.status(),
 	}
 	s.Ledger, s.Drain = n.ledger.snapshot(s.Cursors), n.drained()
+	if !n.readOnly {
+		d := n.descriptors()
+		s.Descriptors = &d
+	}
 	for _, c := range s.Checks {
 		s.Accepting = s.Accepting && c.Ready
 	}

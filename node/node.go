@@ -81,6 +81,7 @@ type Node struct {
 
 	openedAt   uint64                  // the log's newest seq at the start
 	newestFrom uint64                  // the dedupe window held the keys of the log from this seq on before the first request was taken
+	limit      uint64                  // of file descriptors
 	readOnly   bool                    // the log is only looked at, see Stopped
 	reserve    atomic.Pointer[wal.Log] // for Pebble's goroutines: the log, once it is open
 
@@ -107,7 +108,7 @@ type Node struct {
 
 	ingest        *router.Server
 	adminServer   *http.Server
-	adminListener net.Listener
+	adminListener *router.BoundedListener
 	stopping      context.Context // ends when operators' streams are to end
 	endStreams    func()
 }
@@ -122,6 +123,9 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 			err = errors.Join(err, n.close())
 		}
 	}()
+	if n.limit, err = raiseDescriptors(); err != nil {
+		n.logger.Warn("the limit of file descriptors is as it was", "limit", n.limit, "err", err)
+	}
 	for _, step := range []func() error{
 		n.openDir, n.openState, n.openLog, n.openKeys, n.openCursors, n.openReplays, n.openAudits, n.openDropMemory, n.openRouter, n.openAdmin,
 	} {

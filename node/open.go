@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -150,8 +151,9 @@ func (n *Node) openRouter() error {
 	n.disk.keep(time.Now())
 	n.health = newHealth(n)
 	n.history = &history{node: n}
+	door, _ := share(n.limit, n.cfg.Shippers.Session.Lanes)
 	n.ingest, err = router.Listen(router.ServerOptions{
-		Addr: n.cfg.Ingest.Listen, Handler: n.router,
+		Addr: n.cfg.Ingest.Listen, Handler: n.router, MaxConnections: door,
 		CertFile: n.cfg.Ingest.TLS.CertFile, KeyFile: n.cfg.Ingest.TLS.KeyFile,
 		Logger: n.logger.With("part", "ingest"),
 	})
@@ -242,15 +244,19 @@ func (n *Node) openAdmin() error {
 			return err
 		}
 	}
-	var err error
-	if n.adminListener, err = listenAdmin(n.cfg.Admin.Listen); err != nil {
+	listener, err := listenAdmin(n.cfg.Admin.Listen)
+	if err != nil {
 		return fmt.Errorf("admin.listen %s cannot be listened on (is another node or program using it? choose another port, or stop that one): %w", n.cfg.Admin.Listen, err)
 	}
+	_, operators := share(n.limit, n.cfg.Shippers.Session.Lanes)
+	n.adminListener = router.NewBoundedListener(listener, operators)
 	n.metrics.register()
 	n.adminServer = &http.Server{
 		Handler:           n.handler(token),
 		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(n.logger.With("part", "admin").Handler(), slog.LevelWarn),
 	}
 	return nil
 }

@@ -165,6 +165,9 @@ func TestNoHiddenState(t *testing.T) {
 			}
 			for _, name := range []string{"Debug", "Info", "Warn", "Error", "Log", "LogAttrs", "Default", "SetDefault", "With"} {
 				for _, call := range calls(declaration, "slog", name) {
+					if name == "SetDefault" && s.name == "cmd/forebay/run.go" {
+						continue // what libraries say through package log has the form of the node's own lines
+					}
 					t.Errorf("%s uses the global logger; use the one passed in", s.at(call))
 				}
 			}

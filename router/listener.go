@@ -5,45 +5,56 @@ import (
 	"sync"
 )
 
-// boundedListener accepts no more connections than places. Further ones wait in
-// the kernel's queue. Unlike a wrapper of net.Conn, its connections can still
-// be closed in one direction, which net/http needs to end a connection without
-// cutting off the reply.
-type boundedListener struct {
-	*net.TCPListener
+// BoundedListener accepts no more connections than it has places. Further ones
+// wait in the kernel's queue. Unlike those of other wrappers, its connections can
+// still be closed in one direction, which net/http needs to end a connection
+// without cutting off the reply.
+type BoundedListener struct {
+	net.Listener
 	places chan struct{}
 	closed chan struct{}
 	once   sync.Once
 }
 
-func newBoundedListener(l *net.TCPListener, places int) *boundedListener {
-	return &boundedListener{TCPListener: l, places: make(chan struct{}, places), closed: make(chan struct{})}
+// NewBoundedListener bounds l, whose connections are those of TCP or of a Unix
+// socket.
+func NewBoundedListener(l net.Listener, places int) *BoundedListener {
+	return &BoundedListener{Listener: l, places: make(chan struct{}, places), closed: make(chan struct{})}
 }
 
 // Accept waits for a place and then for a connection.
-func (l *boundedListener) Accept() (net.Conn, error) {
+func (l *BoundedListener) Accept() (net.Conn, error) {
 	select {
 	case l.places <- struct{}{}:
 	case <-l.closed:
 		return nil, net.ErrClosed
 	}
-	conn, err := l.AcceptTCP()
+	conn, err := l.Listener.Accept()
 	if err != nil {
 		<-l.places
 		return nil, err
 	}
-	return &boundedConn{TCPConn: conn, places: l.places}, nil
+	return &boundedConn{halfConn: conn.(halfConn), places: l.places}, nil
 }
 
 // Close ends Accept.
-func (l *boundedListener) Close() error {
+func (l *BoundedListener) Close() error {
 	l.once.Do(func() { close(l.closed) })
-	return l.TCPListener.Close()
+	return l.Listener.Close()
+}
+
+// Connections returns how many places are taken, and how many there are.
+func (l *BoundedListener) Connections() (open, most int) { return len(l.places), cap(l.places) }
+
+// halfConn is a connection of which one direction can be closed.
+type halfConn interface {
+	net.Conn
+	CloseWrite() error
 }
 
 // boundedConn gives its place back when it is closed.
 type boundedConn struct {
-	*net.TCPConn
+	halfConn
 	places <-chan struct{}
 	once   sync.Once
 }
@@ -51,7 +62,7 @@ type boundedConn struct {
 // Close closes the connection. Only the first call does anything.
 func (c *boundedConn) Close() (err error) {
 	c.once.Do(func() {
-		err = c.TCPConn.Close()
+		err = c.halfConn.Close()
 		<-c.places
 	})
 	return err

@@ -74,7 +74,7 @@ func (o *ServerOptions) setDefaults() {
 
 // Server runs a handler on a listener, within bounds.
 type Server struct {
-	listener net.Listener
+	listener *BoundedListener
 	http     http.Server
 	tls      bool
 }
@@ -113,12 +113,16 @@ func Listen(opts ServerOptions) (*Server, error) {
 	case err != nil:
 		return nil, fmt.Errorf("router: listen on %s: %w", opts.Addr, err)
 	}
-	s.listener = newBoundedListener(listener.(*net.TCPListener), opts.MaxConnections)
+	s.listener = NewBoundedListener(listener, opts.MaxConnections)
 	return s, nil
 }
 
 // Addr is the address that the server listens on, with the port it was given.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Connections returns how many connections are open, and how many may be. The one
+// that Serve waits for counts as open.
+func (s *Server) Connections() (open, most int) { return s.listener.Connections() }
 
 // Serve answers requests until Shutdown is called; then it returns nil. It is
 // called once.

@@ -140,7 +140,7 @@ func startReceiver(out io.Writer) (*devReceiver, error) {
 	}
 	d := &devReceiver{
 		addr:   l.Addr().String(),
-		server: &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second},
+		server: &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)},
 		done:   make(chan error, 1),
 	}
 	go func() { d.done <- d.server.Serve(l) }()

@@ -69,6 +69,7 @@ func (g *globals) runNode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	slog.SetDefault(logger) // for libraries that log through package log
 	o := nodeOptions(logger)
 	o.LogOutput = fares(output)
 	o.Load = load

@@ -116,6 +116,9 @@ func (g *globals) showStatus(s admin.Status) error {
 	if !l.RewindTo.IsZero() {
 		fmt.Fprintf(g.out, ", can be rewound to %s", l.RewindTo.Format("2006-01-02 15:04:05Z"))
 	}
+	if d := s.Descriptors; d != nil {
+		fmt.Fprintf(g.out, "\ndescriptors: %d of %d open, %d of %d connections", d.Open, d.Limit, d.Connections, d.MaxConnections)
+	}
 	fmt.Fprintf(g.out, "\n%s\n\n", keysText(s.Keys))
 	if err := g.showCursors(s.Cursors); err != nil {
 		return err

@@ -23,12 +23,23 @@ type Status struct {
 	Keys      KeyStatus        `json:"keys"`
 	Ledger    Ledger           `json:"ledger"`
 	Drain     *DrainStatus     `json:"drain,omitempty"` // while an operator sends traffic elsewhere
+
+	Descriptors *DescriptorStatus `json:"descriptors,omitempty"` // of a node that runs
 }
 
 // DrainStatus tells what has come since an operator sent traffic elsewhere.
 type DrainStatus struct {
 	Since time.Time `json:"since"`
 	router.Senders
+}
+
+// DescriptorStatus tells how many file descriptors the process has open and may
+// have, and so the front door of connections.
+type DescriptorStatus struct {
+	Open           uint64 `json:"open"`
+	Limit          uint64 `json:"limit"`
+	Connections    int    `json:"connections"`
+	MaxConnections int    `json:"max_connections"`
 }
 
 // Check is one thing that is either in order, or says why not and what to do.
