@@ -32,7 +32,7 @@ func TestReplaysHoldHistoryButNotTheDisk(t *testing.T) {
 	}
 	need, want := uint64(101), uint64(1)
 	k := &diskKeeper{
-		dir: dir, log: log, gate: &gate{log: log}, logger: slog.New(slog.DiscardHandler),
+		dir: dir, inPlace: func() error { return nil }, log: log, gate: &gate{log: log}, logger: slog.New(slog.DiscardHandler),
 		keepFrom: func() uint64 { return need }, wantFrom: func() uint64 { return want },
 		retained: func(time.Duration) {}, pressed: func() { t.Error("sessions are set aside for a replay") },
 	}

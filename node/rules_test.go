@@ -39,7 +39,7 @@ var libraries = map[string][]string{
 	"github.com/cockroachdb/pebble":       {"node/state"},
 	"github.com/jackc/pgx":                {"router/auth/postgres"},
 	"github.com/ClickHouse/clickhouse-go": {"shipper/clickhouse", "shipper/clickhouse/clickhousetest"},
-	"github.com/ClickHouse/ch-go":         {"shipper/clickhouse/clickhousetest/gateway"},
+	"github.com/ClickHouse/ch-go":         {"shipper/clickhouse", "shipper/clickhouse/clickhousetest/gateway"},
 	"github.com/ebitengine/purego":        {"shipper/clickhouse/clickhousetest/gateway"},
 	"github.com/julienschmidt/httprouter": {"router", "router/routertest", "node/admin"},
 	"github.com/prometheus":               {"node"},

@@ -102,7 +102,7 @@ func (s Status) Remedy() string {
 		when = "at " + s.NextTry.UTC().Format(time.RFC3339)
 	}
 	switch p := s.Pause; {
-	case s.Stopped:
+	case s.Stopped && s.State != Paused:
 		return ""
 	case s.State == Paused && p != nil && p.Asks:
 		return fmt.Sprintf("do what the reason says: cursor %s asks every %s and goes on by itself, at once with forebay cursor retry %s", s.Name, probeEvery, s.Name)

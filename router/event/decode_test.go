@@ -19,7 +19,7 @@ func TestBodies(t *testing.T) {
 		{"truncated", Envelope, `{"events":[` + goodEvent, 0, Refusal{Malformed, "", RuleSyntax}},
 		{"trailing data", Envelope, `{"events":[]} {}`, 0, Refusal{Malformed, "", RuleSyntax}},
 		{"trailing nul", Envelope, "{\"events\":[]}\x00", 0, Refusal{Malformed, "", RuleSyntax}},
-		{"byte order mark", Envelope, "\ufeff" + `{"events":[]}`, 0, Refusal{Malformed, "", RuleSyntax}},
+		{"byte order mark", Envelope, "\ufeff" + `{"events":[]}`, 0, Refusal{}},
 		{"trailing comma", Envelope, `{"events":[],}`, 0, Refusal{Malformed, "", RuleSyntax}},
 		{"comment", Envelope, `{"events":[]/**/}`, 0, Refusal{Malformed, "", RuleSyntax}},
 		{"raw newline in a string", Envelope, "{\"events\":[],\"a\":\"\n\"}", 0, Refusal{Malformed, "", RuleSyntax}},
