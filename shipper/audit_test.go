@@ -1,6 +1,7 @@
 package shipper_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -465,8 +466,14 @@ func TestWatch(t *testing.T) {
 		stop()
 		start(time.Minute)
 		is("as the configuration asks", 20, 0, 0)
-		if err := a.SetWatch(ann, 0); !errors.Is(err, shipper.ErrRefused) {
-			t.Errorf("switched off against the configuration: %v", err)
+		for _, every := range []time.Duration{time.Hour, 0} {
+			if err := a.SetWatch(ann, every); err != nil {
+				t.Fatal(err)
+			}
+			want := cmp.Or(every, time.Minute)
+			if got, _ := a.Watch(); got != want {
+				t.Errorf("asked for a round each %s, where the configuration says each minute: each %s", every, got)
+			}
 		}
 		stop()
 	})

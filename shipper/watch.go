@@ -112,14 +112,11 @@ func (a *Audits) loadWatch() error {
 }
 
 // SetWatch has the cursors' destinations watched every so often, from the
-// oldest event that the log keeps on, or no longer if every is 0. It is kept
-// over restarts. What the configuration asks for cannot be switched off.
+// oldest event that the log keeps on, or as often as the configuration says,
+// which may be never, if every is 0. It is kept over restarts.
 func (a *Audits) SetWatch(cmd Command, every time.Duration) error {
-	switch {
-	case every == 0 && a.opts.Watch > 0:
-		return fmt.Errorf("audit: %w: the configuration asks for the watch (audit.every)", ErrRefused)
-	case every != 0 && (every < LeastWatch || every > MostWatch):
-		return fmt.Errorf("audit: %w: a watch has %s to %s between two rounds, or 0 to end it", ErrRefused, LeastWatch, MostWatch)
+	if every != 0 && (every < LeastWatch || every > MostWatch) {
+		return fmt.Errorf("audit: %w: a watch has %s to %s between two rounds, or 0 for what the configuration says", ErrRefused, LeastWatch, MostWatch)
 	}
 	w := &a.watch
 	w.mu.Lock()

@@ -134,11 +134,11 @@ func TestTextsAreStored(t *testing.T) {
 	})
 }
 
-// TestReceiptOutOfRange: a node's clock may have been anywhere.
+// TestReceiptOutOfRange: a node's clock may have been anywhere before 2100, from when on the log does not believe it.
 func TestReceiptOutOfRange(t *testing.T) {
 	eachEngine(t, func(t *testing.T, o Options, server oracle, _ string) {
 		o.CreateTable = false
-		for year, held := range map[int]bool{1969: false, 1970: true, 2105: true, 2150: false} {
+		for year, held := range map[int]bool{1969: false, 1970: true, 2099: true} {
 			t.Run(fmt.Sprint(year), func(t *testing.T) {
 				server.MustQuery(t, "DROP TABLE IF EXISTS events")
 				server.MustQuery(t, ownTable)
