@@ -39,7 +39,7 @@ function row({ addr, status: s, error }) {
 }
 
 // address leads to the node's own console, where a browser can go there.
-const address = addr => (/^[\w.-]+:\d+$|^\[[\da-f:]+\]:\d+$/i.test(addr) ? el("a", { class: "name", href: `http://${addr}/` }, addr) : plain(addr))
+const address = addr => (/^[\w.-]+:\d+$|^\[[\da-f:]+\]:\d+$/i.test(addr) ? el("a", { class: "name", href: `//${addr}/` }, addr) : plain(addr))
 
 function badge(state, text) {
   const node = el("span", { class: "badge" }, text)
