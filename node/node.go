@@ -215,6 +215,10 @@ func (n *Node) stop(stopBackground func(), behind *sync.WaitGroup) error {
 	defer cancel()
 	n.endReloads()
 	err := n.ingest.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) { // none of them was told that its events are taken
+		n.logger.Warn("requests whose body was not whole in time were cut off unanswered: their senders send them again", "waited", stopTimeout, "err", err)
+		err = nil
+	}
 	stopBackground()
 	ended := make(chan struct{})
 	go func() { defer close(ended); behind.Wait() }()
