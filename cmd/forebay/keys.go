@@ -130,7 +130,7 @@ func newKeysCreate(g *globals, p *keyPlace) *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			k.Project = project
+			k.Project, k.Origins = project, auth.ParseOrigins(k.Origins)
 			if err := k.Validate(); err != nil {
 				return usageError{err}
 			}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/url"
 	"strings"
 	"time"
 	"unicode"
@@ -161,18 +160,15 @@ func validateProject(project string) error {
 	return nil
 }
 
-// validateOrigin takes what a browser can send as Origin: scheme://host[:port],
-// or "null", which it sends for local files and sandboxed frames.
+// validateOrigin takes an origin in the form of ParseOrigin, which is compared with
+// what browsers send.
 func validateOrigin(origin string) error {
-	if origin == "null" {
-		return nil
+	normal, err := ParseOrigin(origin)
+	if err != nil {
+		return err
 	}
-	if len(origin) > MaxOriginBytes {
-		return fmt.Errorf("an origin has %d bytes, at most %d are allowed", len(origin), MaxOriginBytes)
-	}
-	u, err := url.Parse(origin)
-	if err != nil || u.Scheme == "" || u.Host == "" || origin != u.Scheme+"://"+u.Host {
-		return fmt.Errorf("origin %q must be scheme://host or scheme://host:port, without a path", origin)
+	if normal != origin {
+		return fmt.Errorf("origin %q is sent by browsers as %q: write that", origin, normal)
 	}
 	return nil
 }

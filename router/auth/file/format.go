@@ -100,7 +100,7 @@ func (e entry) key() (auth.Key, error) {
 	key := auth.Key{
 		ID: digest.ID(), Digest: digest, Project: e.Project,
 		RequestsPerSecond: e.RequestsPerSecond, Burst: e.Burst,
-		Strict: e.Strict, Origins: e.Origins,
+		Strict: e.Strict, Origins: auth.ParseOrigins(e.Origins),
 	}
 	if key.ExpiresAt, err = parseTime("expires_at", e.ExpiresAt); err != nil {
 		return auth.Key{}, err

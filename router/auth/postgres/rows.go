@@ -67,6 +67,7 @@ func (r *keyRow) key() (key auth.Key, err error) {
 		}
 		key.Origins = append(key.Origins, origin.String)
 	}
+	key.Origins = auth.ParseOrigins(key.Origins)
 	var wrong [2]error
 	key.ExpiresAt, wrong[0] = timeOf("expires_at", r.expiresAt)
 	key.RevokedAt, wrong[1] = timeOf("revoked_at", r.revokedAt)
