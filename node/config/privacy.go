@@ -16,6 +16,17 @@ func detectorNames() string {
 	return strings.Join(names, ", ")
 }
 
+// nearestDetector is the detector whose name is most like one.
+func nearestDetector(name string) string {
+	best := privacy.Detector(0)
+	for d := range privacy.DetectorCount {
+		if distance(name, d.String()) < distance(name, best.String()) {
+			best = d
+		}
+	}
+	return best.String()
+}
+
 // privacyRule is one entry of privacy.rules.
 type privacyRule struct {
 	project  string // empty: all projects
@@ -42,7 +53,7 @@ func parseRule(text string) (privacyRule, error) {
 	}
 	detector, err := privacy.ParseDetector(left)
 	if err != nil {
-		return rule, fmt.Errorf("%q names no detector; they are %s", text, detectorNames())
+		return rule, fmt.Errorf("%q names no detector; did you mean %s? They are %s", text, nearestDetector(left), detectorNames())
 	}
 	rule.detector = detector
 	return rule, nil

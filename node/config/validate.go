@@ -1,12 +1,8 @@
 package config
 
 import (
-	"net"
-	"net/netip"
-	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -80,14 +76,7 @@ func (v *validator) node(c *Config) {
 	if c.Node.DataDir == "" {
 		v.fail("node.data_dir", "is empty; name the directory for the log")
 	}
-	for _, kind := range c.Ingest.EventTypes {
-		if kind == "*" && len(c.Ingest.EventTypes) > 1 {
-			v.fail("ingest.event_types", "\"*\" accepts all; keep it alone or remove it")
-		}
-	}
-	if len(c.Ingest.EventTypes) == 0 {
-		v.fail("ingest.event_types", "is empty, so every event would be dropped; list types, or \"*\" for all")
-	}
+	v.eventTypes(c.Ingest.EventTypes, c.Limits.StringBytes)
 }
 
 // MaxNodes bounds admin.nodes, and how many nodes one question is put to.
@@ -98,21 +87,8 @@ func (v *validator) listeners(c *Config) {
 	if (c.Ingest.TLS.CertFile == "") != (c.Ingest.TLS.KeyFile == "") {
 		v.fail("ingest.tls.cert_file", "cert_file and key_file belong together; set both or none")
 	}
-	for _, proxy := range c.Ingest.TrustedProxies {
-		_, addrErr := netip.ParseAddr(proxy)
-		if _, err := netip.ParsePrefix(proxy); err != nil && addrErr != nil {
-			v.fail("ingest.trusted_proxies", "%q is neither an address nor a range; write for example 10.0.0.0/8", proxy)
-		}
-	}
-	if len(c.Admin.Nodes) > MaxNodes {
-		v.fail("admin.nodes", "at most %d nodes are shown", MaxNodes)
-	}
-	for _, addr := range c.Admin.Nodes {
-		_, isUnix := strings.CutPrefix(addr, "unix:")
-		if host, _, err := net.SplitHostPort(addr); !isUnix && (err != nil || host == "") {
-			v.fail("admin.nodes", "%q is no admin address; write HOST:PORT or unix:/path", addr)
-		}
-	}
+	v.proxies(c.Ingest.TrustedProxies)
+	v.adminNodes(c.Admin.Nodes)
 	if path, isUnix := strings.CutPrefix(c.Admin.Listen, "unix:"); isUnix {
 		if path == "" {
 			v.fail("admin.listen", "write the socket's path after unix:")
@@ -126,22 +102,6 @@ func (v *validator) listeners(c *Config) {
 	if admin.ok && ingest.ok && admin.port == ingest.port && admin.port != 0 {
 		v.fail("admin.listen", "has the port of ingest.listen; give each its own")
 	}
-}
-
-type address struct {
-	port         int
-	loopback, ok bool
-}
-
-func (v *validator) address(path, text string) address {
-	host, portText, err := net.SplitHostPort(text)
-	port, portErr := strconv.Atoi(portText)
-	if err != nil || portErr != nil || port < 0 || port > 65535 {
-		v.fail(path, "expected host:port with a port from 0 to 65535, such as 127.0.0.1:7070 or :7070")
-		return address{}
-	}
-	ip, err := netip.ParseAddr(host)
-	return address{port: port, loopback: host == "localhost" || err == nil && ip.IsLoopback(), ok: true}
 }
 
 func (v *validator) keys(k Keys) {
@@ -239,19 +199,6 @@ func (v *validator) clickhouse(c ClickHouse) {
 	v.duration("shippers.clickhouse.flush.age", c.Flush.Age, time.Millisecond, time.Hour)
 }
 
-func (v *validator) addrs(path string, addrs []string) {
-	for _, addr := range addrs {
-		if strings.Contains(addr, "@") {
-			v.fail(path, "holds a user or password; they go into shippers.clickhouse.username and password_file")
-			continue
-		}
-		host, port, err := net.SplitHostPort(addr)
-		if n, portErr := strconv.Atoi(port); err != nil || host == "" || portErr != nil || n < 1 || n > 65535 {
-			v.fail(path, "%q is not host:port, such as clickhouse-1:9000", addr)
-		}
-	}
-}
-
 // identifier is what a database, table or cluster may be called.
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,127}$`)
 
@@ -266,19 +213,11 @@ func (v *validator) session(s Session) {
 	for _, u := range s.ReplayURLs {
 		v.baseURL("shippers.session.replay_urls", u)
 	}
+	v.once("shippers.session.replay_urls", s.ReplayURLs)
 	v.count("shippers.session.lanes", s.Lanes, 1, 4096)
 	v.count("shippers.session.request.events", s.Request.Events, 1, 1000)
 	v.bytes("shippers.session.request.bytes", s.Request.Bytes, 1<<10, 16<<20)
 	v.duration("shippers.session.parked.max_age", s.Parked.MaxAge, time.Second, year)
-}
-
-func (v *validator) baseURL(path, text string) {
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		v.fail(path, "expected a base URL such as http://127.0.0.1:8081, without query or fragment")
-	} else if u.User != nil {
-		v.fail(path, "holds a user or password; put a bearer token in shippers.session.token_file")
-	}
 }
 
 const (
