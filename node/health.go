@@ -65,6 +65,9 @@ func (h *health) look(now time.Time) {
 		h.accept(keys), h.drain(), h.durable(mono), h.disk(mono), h.ship(cursors), h.parked(cursors, wall), h.moves(cursors, mono), h.records(), keys.check(), h.clock(), h.ledger(cursors), h.log(mono),
 		h.descriptors(),
 	}
+	if c, wanted := h.token(); wanted {
+		checks = append(checks, c)
+	}
 	if c, read := h.schema(); read {
 		checks = append(checks, c)
 	}

@@ -102,6 +102,8 @@ type Node struct {
 	disk       *diskKeeper
 	ledger     *ledger
 	health     *health
+	token      *adminToken
+	contents   fileContents // of the files that the configuration names; guarded by reloading
 	history    *history
 	drops      *dropMemory
 	metrics    *metrics
@@ -338,9 +340,9 @@ func (n *Node) noteDurable(ctx context.Context) {
 }
 
 // handler is the admin API of this node.
-func (n *Node) handler(token string) http.Handler {
+func (n *Node) handler() http.Handler {
 	return admin.NewHandler(admin.Options{
 		Node: n, Log: n.log, LogDir: n.dir.logDir(), Cursors: n.cursors, Replays: n.replays, Audits: n.audits, Privacy: n.privacyChecker, Keys: n.keyring,
-		Metrics: n.metrics.handler(), Token: token, Drops: n.router, DropMemory: n.drops.memory, Lines: n.tail, Reload: n.Reload, Nodes: func() []string { return n.config().Admin.Nodes }, Stopping: n.stopping, Logger: n.logger,
+		Metrics: n.metrics.handler(), Token: n.token.current, Drops: n.router, DropMemory: n.drops.memory, Lines: n.tail, Reload: n.Reload, Nodes: func() []string { return n.config().Admin.Nodes }, Stopping: n.stopping, Logger: n.logger,
 	})
 }

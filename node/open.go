@@ -149,6 +149,10 @@ func (n *Node) openRouter() error {
 		logger: n.logger.With("part", "disk"),
 	}
 	n.disk.keep(time.Now())
+	if n.token, err = openAdminToken(n.cfg.Admin.TokenFile, n.logger.With("part", "admin")); err != nil {
+		return err
+	}
+	n.contents, _ = readContents(n.cfg) // what cannot be read is told by what uses it
 	n.health = newHealth(n)
 	n.history = &history{node: n}
 	door, _ := share(n.limit, n.cfg.Shippers.Session.Lanes)
@@ -237,13 +241,6 @@ func prefixes(texts []string) ([]netip.Prefix, error) {
 // openAdmin listens for operators: on loopback or a Unix socket without a
 // token, elsewhere only with one.
 func (n *Node) openAdmin() error {
-	token := ""
-	if n.cfg.Admin.TokenFile != "" {
-		var err error
-		if token, err = config.ReadSecret("admin.token_file", n.cfg.Admin.TokenFile); err != nil {
-			return err
-		}
-	}
 	listener, err := listenAdmin(n.cfg.Admin.Listen)
 	if err != nil {
 		return fmt.Errorf("admin.listen %s cannot be listened on (is another node or program using it? choose another port, or stop that one): %w", n.cfg.Admin.Listen, err)
@@ -252,7 +249,7 @@ func (n *Node) openAdmin() error {
 	n.adminListener = router.NewBoundedListener(listener, operators)
 	n.metrics.register()
 	n.adminServer = &http.Server{
-		Handler:           n.handler(token),
+		Handler:           n.handler(),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,

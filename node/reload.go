@@ -39,7 +39,9 @@ func (n *Node) Reload(cmd admin.Command) (r admin.ReloadReply, err error) {
 	if err != nil {
 		return admin.ReloadReply{}, err
 	}
-	n.logger.Info("configuration reloaded", "by", cmd.By, "why", cmd.Why, "applied", names(r.Applied), "want_restart", names(r.Refused))
+	_ = n.token.look() // the check tells of an error
+	r.Files = n.compareFiles(n.config())
+	n.logger.Info("configuration reloaded", "by", cmd.By, "why", cmd.Why, "applied", names(r.Applied), "want_restart", names(r.Refused), "files", r.Files)
 	return r, nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -117,6 +118,7 @@ configuration that is wrong changes nothing. SIGHUP does the same.`,
 const (
 	inUse        = "in use"
 	wantsRestart = "wants a restart"
+	takenAnew    = "its new content is taken"
 )
 
 func (g *globals) showReload(r admin.ReloadReply) error {
@@ -129,6 +131,9 @@ func (g *globals) showReload(r admin.ReloadReply) error {
 	}
 	for _, c := range r.Refused {
 		rows = append(rows, []string{c.Field, c.From, c.To, wantsRestart})
+	}
+	for _, f := range r.Files {
+		rows = append(rows, []string{f.Field, "", f.Path, cmp.Or(f.Error, takenAnew)})
 	}
 	if len(rows) == 1 {
 		_, err := fmt.Fprintln(g.out, "nothing differs from what the node uses")

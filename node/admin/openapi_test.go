@@ -158,7 +158,7 @@ func routes(t *testing.T) (all []string) {
 // TestEveryRouteIsGuarded: with a token, nothing but the probes and the console's
 // files, which hold no data, answers who does not know it, and every answer tells browsers to load nothing.
 func TestEveryRouteIsGuarded(t *testing.T) {
-	h := NewHandler(Options{Token: "secret", Metrics: http.NotFoundHandler(), Node: noNode{}})
+	h := NewHandler(Options{Token: func() string { return "secret" }, Metrics: http.NotFoundHandler(), Node: noNode{}})
 	for _, route := range routes(t) {
 		method, path, _ := strings.Cut(route, " ")
 		open := path == "/healthz" || path == "/readyz" || path == "/metrics" ||

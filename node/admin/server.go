@@ -47,7 +47,7 @@ type Options struct {
 	Keys       Keys
 	Privacy    func() (*privacy.Checker, error)   // by the rules that hold now
 	Metrics    http.Handler                       // nil: no /metrics
-	Token      string                             // empty: only for loopback and Unix sockets
+	Token      func() string                      // the token in force; empty, or nil: only for loopback and Unix sockets
 	Drops      Drops                              // nil: the node is stopped
 	DropMemory DropMemory                         // how much was dropped, by kind and time
 	Lines      LogTail                            // the node's own log; nil: the node is stopped
@@ -67,6 +67,9 @@ type Drops interface {
 func NewHandler(o Options) http.Handler {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Token == nil {
+		o.Token = func() string { return "" }
 	}
 	a := &api{Options: o, places: make(chan struct{}, maxStreams), inspecting: make(chan struct{}, 1), others: fleet{turn: make(chan struct{}, 1)}}
 	r := httprouter.New()
@@ -196,15 +199,16 @@ func reply(w http.ResponseWriter, status int, v any) {
 // admit refuses who is not an operator: without a token whoever is not local,
 // with one whoever does not know it, and in both cases pages of other origins.
 func (a *api) admit(r *http.Request) error {
-	if a.Token != "" {
+	token := a.Token()
+	if token != "" {
 		got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok || !sameToken(got, a.Token) {
+		if !ok || !sameToken(got, token) {
 			return refuse(http.StatusUnauthorized, "this node wants a token: set FOREBAY_ADMIN_TOKEN_FILE or --token-file")
 		}
 	} else if !localPeer(r.RemoteAddr) {
 		return refuse(http.StatusForbidden, "without admin.token_file the admin API answers on loopback only")
 	}
-	if !plainHost(r.Host) && a.Token == "" {
+	if !plainHost(r.Host) && token == "" {
 		return refuse(http.StatusForbidden, "the Host header %q is neither an address nor localhost", r.Host)
 	}
 	if fromElsewhere(r) {

@@ -3,47 +3,53 @@ package config
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
-// CheckFiles reports, as an [Errors], every file that the configuration needs and that cannot be read.
-// It is for `config check` and `doctor`.
-func (c Config) CheckFiles() error {
-	var errs Errors
-	needed := [][2]string{
+// File is a file that a field of the configuration names.
+type File struct{ Field, Path string }
+
+// Files are the files that the configuration, as it is, has the node read: secrets, certificates, keys.
+func (c Config) Files() []File {
+	needed := []File{
 		{"ingest.tls.cert_file", c.Ingest.TLS.CertFile},
 		{"ingest.tls.key_file", c.Ingest.TLS.KeyFile},
 		{"admin.token_file", c.Admin.TokenFile},
 	}
 	if c.Keys.Source == KeysFile {
-		needed = append(needed, [2]string{"keys.file.path", c.Keys.File.Path})
+		needed = append(needed, File{"keys.file.path", c.Keys.File.Path})
 	} else {
-		needed = append(needed, [2]string{"keys.postgres.dsn_file", c.Keys.Postgres.DSNFile})
+		needed = append(needed, File{"keys.postgres.dsn_file", c.Keys.Postgres.DSNFile})
 	}
 	if clickhouse := c.Shippers.ClickHouse; clickhouse.Enabled {
-		needed = append(needed, [2]string{"shippers.clickhouse.password_file", clickhouse.PasswordFile})
+		needed = append(needed, File{"shippers.clickhouse.password_file", clickhouse.PasswordFile})
 		if clickhouse.TLS.Enabled {
-			needed = append(needed, [2]string{"shippers.clickhouse.tls.ca_file", clickhouse.TLS.CAFile},
-				[2]string{"shippers.clickhouse.tls.cert_file", clickhouse.TLS.CertFile},
-				[2]string{"shippers.clickhouse.tls.key_file", clickhouse.TLS.KeyFile})
+			needed = append(needed, File{"shippers.clickhouse.tls.ca_file", clickhouse.TLS.CAFile},
+				File{"shippers.clickhouse.tls.cert_file", clickhouse.TLS.CertFile},
+				File{"shippers.clickhouse.tls.key_file", clickhouse.TLS.KeyFile})
 		}
 	}
 	if session := c.Shippers.Session; session.Enabled {
-		needed = append(needed, [2]string{"shippers.session.token_file", session.TokenFile},
-			[2]string{"shippers.session.ca_file", session.CAFile})
+		needed = append(needed, File{"shippers.session.token_file", session.TokenFile},
+			File{"shippers.session.ca_file", session.CAFile})
 	}
-	for _, file := range needed {
-		if err := readable(file[1]); err != nil {
-			errs.add("", file[0], file[1], "cannot be read: %v; create the file or correct the path", cause(err))
+	return slices.DeleteFunc(needed, func(f File) bool { return f.Path == "" })
+}
+
+// CheckFiles reports, as an [Errors], every file that the configuration needs and that cannot be read.
+// It is for `config check` and `doctor`.
+func (c Config) CheckFiles() error {
+	var errs Errors
+	for _, file := range c.Files() {
+		if err := readable(file.Path); err != nil {
+			errs.add("", file.Field, file.Path, "cannot be read: %v; create the file or correct the path", cause(err))
 		}
 	}
 	return errs.join()
 }
 
 func readable(path string) error {
-	if path == "" {
-		return nil
-	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err
