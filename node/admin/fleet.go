@@ -78,7 +78,7 @@ func (a *api) fleet(r *http.Request, _ httprouter.Params) (any, error) {
 	}
 	if time.Since(a.others.at) > fleetAge {
 		// Not under the request's context: others may wait for the answer, too.
-		a.others.asked = AskNodes(context.WithoutCancel(r.Context()), a.Nodes(), a.Token())
+		a.others.asked = AskNodes(context.WithoutCancel(r.Context()), a.Nodes(), a.token())
 		a.others.at = time.Now()
 	}
 	return append(rows, a.others.asked...), nil

@@ -68,9 +68,6 @@ func NewHandler(o Options) http.Handler {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.Token == nil {
-		o.Token = func() string { return "" }
-	}
 	a := &api{Options: o, places: make(chan struct{}, maxStreams), inspecting: make(chan struct{}, 1), others: fleet{turn: make(chan struct{}, 1)}}
 	r := httprouter.New()
 	r.GET("/", a.console)
@@ -196,10 +193,18 @@ func reply(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(append(body, '\n')) // the operator went away: nobody left to tell
 }
 
+// token is the token in force, "" if none is wanted.
+func (a *api) token() string {
+	if a.Token == nil {
+		return ""
+	}
+	return a.Token()
+}
+
 // admit refuses who is not an operator: without a token whoever is not local,
 // with one whoever does not know it, and in both cases pages of other origins.
 func (a *api) admit(r *http.Request) error {
-	token := a.Token()
+	token := a.token()
 	if token != "" {
 		got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if !ok || !sameToken(got, token) {
