@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"forebay/node/nodetest"
 )
 
 // halfSent is a request whose handler waits for the second half of its body.
@@ -56,11 +58,7 @@ func TestStopAmidBodies(t *testing.T) {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	for limit := time.Now().Add(waitLimit); !strings.Contains(p.log(), "node stops"); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(limit) {
-			t.Fatal("the node does not stop\n", p.log())
-		}
-	}
+	nodetest.Eventually(t, waitLimit, func() bool { return strings.Contains(p.log(), "node stops") }, "the node stops")
 	if _, err := io.WriteString(slow.conn, slow.rest); err != nil {
 		t.Fatal(err)
 	}
