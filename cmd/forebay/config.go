@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,9 @@ var errNoConfig = usageError{errors.New("say which configuration: --config FILE"
 func (g *globals) load() (config.Config, error) {
 	if g.config == "" {
 		return config.Config{}, errNoConfig
+	}
+	if names := config.UnknownEnv(os.Environ()); len(names) > 0 {
+		fmt.Fprintf(g.err, "warning: unknown variables in the environment are ignored: %s\n", strings.Join(names, ", "))
 	}
 	return config.Load(g.config, os.Environ())
 }

@@ -56,12 +56,16 @@ func (g *globals) runDev(cmd *cobra.Command, dir string) (err error) {
 	cfg.Ingest.Listen = usual(cfg.Ingest.Listen)
 	cfg.Admin.Listen = usual(cfg.Admin.Listen)
 	cfg.Log.Level = "warn"
+	if cfg, err = cfg.Over(os.Environ()); err != nil {
+		return err
+	}
 	output := newOutput(cfg.Log, g.err)
 	defer func() { _ = output.Close(lastLines) }()
 	logger, err := newLogger(cfg.Log, new(slog.LevelVar), output)
 	if err != nil {
 		return err
 	}
+	warnUnknownEnv(logger)
 	o := nodeOptions(logger)
 	o.LogOutput = fares(output)
 	n, err := node.Open(cfg, o)

@@ -40,8 +40,8 @@ process that prints what reaches it.`,
 			if dev {
 				return g.runDev(cmd, dir)
 			}
-			if g.config == "" {
-				return usageError{errors.New("say which configuration to run: --config FILE, or --dev for one that needs nothing")}
+			if g.config == "" && !config.EnvSets(os.Environ()) {
+				return usageError{errors.New("say which configuration to run: --config FILE, FOREBAY_ variables that set all that is needed, or --dev for one that needs nothing")}
 			}
 			return g.runNode(cmd.Context())
 		},
@@ -51,7 +51,7 @@ process that prints what reaches it.`,
 	return cmd
 }
 
-// runNode runs the node that --config describes. SIGHUP has it read the
+// runNode runs the node that --config and the environment describe. SIGHUP has it read the
 // configuration anew.
 func (g *globals) runNode(ctx context.Context) error {
 	hangups := make(chan os.Signal, 1) // before the node is open, so that one that comes early is not its end
@@ -70,6 +70,7 @@ func (g *globals) runNode(ctx context.Context) error {
 		return err
 	}
 	slog.SetDefault(logger) // for libraries that log through package log
+	warnUnknownEnv(logger)
 	o := nodeOptions(logger)
 	o.LogOutput = fares(output)
 	o.Load = load
@@ -85,6 +86,13 @@ func (g *globals) runNode(ctx context.Context) error {
 	end()
 	reloads.Wait()
 	return err
+}
+
+// warnUnknownEnv names the variables that look like ours and are not.
+func warnUnknownEnv(logger *slog.Logger) {
+	if names := config.UnknownEnv(os.Environ()); len(names) > 0 {
+		logger.Warn("unknown variables in the environment are ignored", "names", names)
+	}
 }
 
 // reloadOn reloads the configuration at each signal until ctx ends. What is

@@ -161,6 +161,16 @@ func TestDevIsValid(t *testing.T) {
 	}
 }
 
+func TestDevTakesTheEnvironment(t *testing.T) {
+	c, err := Dev("/tmp/dev").Over([]string{"FOREBAY_LIMITS_DEPTH=21", "FOREBAY_NODE_ID="})
+	if err != nil || c.Limits.Depth != 21 || c.Node.ID == "" || c.Node.DataDir != "/tmp/dev/data" {
+		t.Errorf("%v\n%s", err, c.Show())
+	}
+	if _, err := Dev("/tmp/dev").Over([]string{"FOREBAY_LIMITS_DEPHT=21"}); err == nil {
+		t.Error("a near miss is taken")
+	}
+}
+
 func TestLayers(t *testing.T) {
 	path := writeFile(t, "limits: {burst: 10, depth: 20, batch_events: 30}\nwal: {retain: {age: 1h}}\n")
 	env := append(minimal(), "FOREBAY_LIMITS_DEPTH=21", "FOREBAY_LIMITS_BATCH_EVENTS=31", "FOREBAY_TORTURE=1", "PATH=/bin",

@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -52,8 +53,8 @@ func TestBadEnvironment(t *testing.T) {
 	for entry, want := range map[string]string{
 		"FOREBAY_WAL_FSNC=always":                            "FOREBAY_WAL_FSNC: unknown variable; did you mean FOREBAY_WAL_FSYNC?",
 		"FOREBAY_CLICKHOUSE_ADDRS=a:1":                       "FOREBAY_CLICKHOUSE_ADDRS: unknown variable; did you mean FOREBAY_SHIPPERS_CLICKHOUSE_ADDRS?",
-		"FOREBAY_=":                                          "FOREBAY_: unknown variable; did you mean FOREBAY_NODE_ID?",
-		"FOREBAY_forebay=":                                   "FOREBAY_forebay: unknown variable; did you mean ",
+		"FOREBAY_WAL_FSNYC=always":                           "FOREBAY_WAL_FSNYC: unknown variable; did you mean FOREBAY_WAL_FSYNC?",
+		"FOREBAY_WALL_FSYNC=always":                          "FOREBAY_WALL_FSYNC: unknown variable; did you mean FOREBAY_WAL_FSYNC?",
 		"FOREBAY_LIMITS_BURST=many":                          `FOREBAY_LIMITS_BURST: limits.burst: "many": expected a whole number`,
 		"FOREBAY_LIMITS_BURST=":                              "FOREBAY_LIMITS_BURST: limits.burst: expected a whole number",
 		"FOREBAY_LIMITS_REQUESTS_PER_SECOND=NaN":             `FOREBAY_LIMITS_REQUESTS_PER_SECOND: limits.requests_per_second: "NaN": expected a number`,
@@ -69,10 +70,25 @@ func TestBadEnvironment(t *testing.T) {
 	}
 	for _, entry := range []string{"FOREBAY_ADMIN=localhost:1", "FOREBAY_TORTURE=1", "forebay_wal=1", "FOREBAYS=1",
 		"FOREBAY_SERVICE_HOST=10.0.0.1", "FOREBAY_SERVICE_PORT=80", "FOREBAY_SERVICE_PORT_INGEST=80", "FOREBAY_PORT=tcp://10.0.0.1:80",
-		"FOREBAY_PORT_80_TCP=x", "FOREBAY_PORT_80_TCP_ADDR=x", "FOREBAY_EDGE_SERVICE_HOST=x", "FOREBAY_EDGE_PORT_7070_TCP_PROTO=tcp"} {
+		"FOREBAY_PORT_80_TCP=x", "FOREBAY_PORT_80_TCP_ADDR=x", "FOREBAY_EDGE_SERVICE_HOST=x", "FOREBAY_EDGE_PORT_7070_TCP_PROTO=tcp",
+		"FOREBAY_ADMIN_SERVICE_HOST=x", "FOREBAY_ADMIN_PORT_7071_TCP=x", "FOREBAY_SERVICE_PORT_HTTP=80"} {
 		if _, err := Load("", append(minimal(), entry)); err != nil {
 			t.Errorf("%s gives %v", entry, err)
 		}
+		if names := UnknownEnv([]string{entry}); names != nil {
+			t.Errorf("%s is taken for unknown: %q", entry, names)
+		}
+	}
+	unknown := []string{"FOREBAY_", "FOREBAY_API_KEY", "FOREBAY_KEY", "FOREBAY_URL", "FOREBAY_VERSION", "FOREBAY_forebay"}
+	env := minimal()
+	for _, name := range unknown {
+		env = append(env, name+"=x")
+	}
+	if _, err := Load("", env); err != nil {
+		t.Error(err)
+	}
+	if names := UnknownEnv(env); !slices.Equal(names, unknown) {
+		t.Errorf("unknown are %q, want %q", names, unknown)
 	}
 }
 
