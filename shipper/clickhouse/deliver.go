@@ -56,7 +56,7 @@ func (d *delivery) deliver(ctx context.Context, b *block) error {
 	}
 	plan := shipper.Plan{
 		First: b.first, Last: b.last, Rows: b.rows(), Stage: stageSent,
-		Token: b.token(d.feed.Cursor(), d.feed.Epoch()), At: time.Now().UTC(),
+		Token: b.token(d.feed.Cursor(), d.feed.Epoch()),
 	}
 	for {
 		srv, err := d.reach(ctx, "")
@@ -74,7 +74,9 @@ func (d *delivery) deliver(ctx context.Context, b *block) error {
 			return err
 		}
 		plan.Addr = srv.addr
-		plan.Attempts++
+		if plan.Attempts++; plan.Attempts == 1 {
+			plan.At = time.Now().UTC() // no insert of it was sent before
+		}
 		if err := d.feed.SavePlan(plan); err != nil {
 			return err
 		}

@@ -14,9 +14,13 @@ import (
 // repeats, is there anything in it.
 type evidence struct {
 	addr    string            // the server that was looked at
-	started time.Time         // when that was, a second later at most
+	started time.Time         // by when it had been started
 	counts  map[uint64]uint64 // how often each repeat was there at the last look
 	proven  map[uint64]bool   // repeats that this delivery has brought
+
+	// A token that has arrived brings no more rows: repeats under it show only
+	// in an acknowledgement. Where none comes, another token is used, once.
+	renew, renewed bool
 }
 
 // repeat tells whether the seq may be in the table from an earlier epoch, so
@@ -115,7 +119,11 @@ func (d *delivery) missing(ctx context.Context, plan shipper.Plan, b *block, row
 			return nil, err
 		}
 		var have presence
-		if d.evidence.started, err = srv.idle(ctx, plan, b, d.feed.Cursor()); err == nil {
+		d.evidence.started, err = srv.idle(ctx, plan, b, d.feed.Cursor())
+		if err == nil && d.anyRepeat(b, rows) {
+			d.evidence.started, err = closer(ctx, d.evidence.started, plan.At, srv.startedBy)
+		}
+		if err == nil {
 			have, err = d.read(ctx, srv, b, rows)
 		}
 		if err == nil {
@@ -129,4 +137,34 @@ func (d *delivery) missing(ctx context.Context, plan shipper.Plan, b *block, row
 			return nil, err
 		}
 	}
+}
+
+// startEvery is the pause between two looks at a server's age.
+const startEvery = 20 * time.Millisecond
+
+// closer bounds by when a server was started. It tells its age in whole seconds,
+// so that the bound is up to a second late. If that leaves open whether the start
+// was before at, it is asked until its age changes, and the bound is late by a
+// pause and an answer only.
+func closer(ctx context.Context, started, at time.Time, ask func(context.Context) (time.Time, error)) (time.Time, error) {
+	last := started
+	for !started.Before(at) && started.Add(-time.Second).Before(at) {
+		if err := shipper.Sleep(ctx, startEvery); err != nil {
+			return started, err
+		}
+		now, err := ask(ctx)
+		switch {
+		case err != nil:
+			return started, err
+		case now.Sub(started) > 2*time.Second: // started again
+			return now, nil
+		case now.Before(last): // its age has just changed
+			if now.Before(started) {
+				started = now
+			}
+			return started, nil
+		}
+		last = now
+	}
+	return started, nil
 }

@@ -79,3 +79,11 @@ func (c *server) running(ctx context.Context, prefix string) (_ bool, started ti
 	err = c.queryRow(ctx, "SELECT count(), toUInt64(uptime()) FROM system.processes WHERE startsWith(query_id, "+quoteText(prefix)+")", &n, &seconds)
 	return n > 0, time.Now().Add(-time.Duration(seconds) * time.Second), err
 }
+
+// startedBy is a time by which the server had been started, a second and the
+// answer's time late at most.
+func (c *server) startedBy(ctx context.Context) (time.Time, error) {
+	var seconds uint64
+	err := c.queryRow(ctx, "SELECT toUInt64(uptime())", &seconds)
+	return time.Now().Add(-time.Duration(seconds) * time.Second), err
+}

@@ -65,9 +65,10 @@ func (d *delivery) begin(plan *shipper.Plan, b *block, rows []int) []piece {
 // was answered cannot, and may go in smaller pieces. What was acknowledged and
 // yet is not there needs a token that was never used; so does a repeat if the
 // server has been killed since: it may know the token and have lost the rows,
-// which those of an earlier epoch would hide.
+// which those of an earlier epoch would hide; or if no acknowledgement comes.
 func (d *delivery) again(plan *shipper.Plan, b *block, last attempt, missing []int) []piece {
-	fresh := d.anyRepeat(b, missing) && !d.evidence.started.Before(plan.At)
+	fresh := d.anyRepeat(b, missing) && (d.evidence.renew || !d.evidence.started.Before(plan.At))
+	d.evidence.renewed, d.evidence.renew = d.evidence.renewed || d.evidence.renew, false
 	found := last.rows == nil && !fresh // at a start, or by prove
 	switch {
 	case found && plan.Stage == stageSent && len(missing) == b.rows()-len(d.buried):
@@ -124,11 +125,14 @@ func (d *delivery) sendAll(ctx context.Context, plan shipper.Plan, b *block, pie
 
 // reactToInsert is react for an insert. One that was refused for its size is
 // tried again at once, by halves, unless it is a single row already.
-func (d *delivery) reactToInsert(ctx context.Context, last attempt) error {
+func (d *delivery) reactToInsert(ctx context.Context, b *block, last attempt) error {
 	c, _ := classify(last.err)
-	if c != tooLarge && last.broken() && len(last.rows) > 1 {
+	if c != tooLarge && last.broken() {
 		if d.broken++; d.broken >= maxBroken {
-			c, d.broken = tooLarge, 0
+			d.broken = 0
+			if d.evidence.renew = d.anyRepeat(b, last.rows) && !d.evidence.renewed; !d.evidence.renew && len(last.rows) > 1 {
+				c = tooLarge
+			}
 		}
 	}
 	if c != tooLarge || len(last.rows) < 2 || ctx.Err() != nil {

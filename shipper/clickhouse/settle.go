@@ -107,7 +107,7 @@ func (d *delivery) settle(ctx context.Context, plan shipper.Plan, b *block, last
 				return d.unseen(ctx, b, missing)
 			}
 		}
-		if err := d.reactToInsert(ctx, last); err != nil {
+		if err := d.reactToInsert(ctx, b, last); err != nil {
 			return err
 		}
 		srv, err := d.reach(ctx, plan.Addr)

@@ -40,7 +40,7 @@ func (d *delivery) mayProve(srv *server, b *block) bool {
 func (d *delivery) prove(ctx context.Context, srv *server, plan shipper.Plan, b *block, rows []int) error {
 	for _, part := range [][]int{rows[1:], rows[:1]} {
 		if last := d.send(ctx, srv, b, part, plan.Token); last.err != nil {
-			if err := d.reactToInsert(ctx, last); err != nil {
+			if err := d.reactToInsert(ctx, b, last); err != nil {
 				return err
 			}
 			return d.settle(ctx, plan, b, attempt{token: plan.Token})
