@@ -72,7 +72,7 @@ It exits with 1 if something is missing.`,
 	f.BoolVar(&req.Fill, "fill", false, "deliver once more what is missing in ClickHouse")
 	f.BoolVar(&req.Resume, "resume", false, "go on with the last audit, if it was stopped or has failed")
 	f.BoolVar(&show, "show", false, "show the audit that runs or the last one, and the watch; begin nothing")
-	f.DurationVar(&watch, "watch", 0, "have the node prove what comes, again after each so long\n(1m unless told), --watch=0 as configured")
+	durationVar(f, &watch, "watch", 0, "have the node prove what comes, again after each so long\n(1m unless told), --watch=0 as configured")
 	f.Lookup("watch").NoOptDefVal = "1m"
 	f.StringVar(&why, "why", "", "reason, for the audit trail")
 	for _, other := range []string{"from", "to", "fill"} {

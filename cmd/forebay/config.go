@@ -62,7 +62,7 @@ takes any for that long, and fails if the budget of this configuration is less.`
 	}
 	flags := cmd.Flags()
 	flags.Int64Var(&o.rate, "rate", 0, "events a second, for --outage")
-	flags.DurationVar(&o.outage, "outage", 0, "how long every destination may be gone, such as 24h")
+	durationVar(flags, &o.outage, "outage", 0, "how long every destination may be gone, such as 24h")
 	flags.Int64Var(&o.eventBytes, "event-bytes", 500, "mean size of an event as it is sent, for --outage")
 	return cmd
 }

@@ -24,7 +24,7 @@ func newCursorPause(g *globals) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().DurationVar(&d, "for", 0, "how long, such as 2h; 0 is until it is resumed")
+	durationVar(cmd.Flags(), &d, "for", 0, "how long, such as 2h; 0 is until it is resumed")
 	cmd.Flags().StringVar(&why, "why", "", "reason, for the audit trail")
 	return cmd
 }
@@ -173,7 +173,7 @@ Without --yes nothing is moved: the command says what would be touched.
 	f.Uint64Var(&req.ToSeq, "to-seq", 0, "to this event, the first to be delivered again")
 	f.StringVar(&toTime, "to-time", "", "to the first event received then or later, such as 2026-11-23T10:00:00Z")
 	f.BoolVar(&req.ToStart, "to-start", false, "to the oldest event that is kept")
-	f.DurationVar(&back, "by", 0, "so long before the last event delivered, such as 10m")
+	durationVar(f, &back, "by", 0, "so long before the last event delivered, such as 10m")
 	f.Uint64Var(&req.SkipTo, "skip-to", 0, "forward to this event; what lies before is counted as skipped")
 	f.BoolVar(&req.SkipEnd, "skip-to-end", false, "forward over everything there is")
 	f.StringVar(&why, "why", "", "reason, for the audit trail")

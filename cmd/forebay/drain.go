@@ -53,7 +53,7 @@ stays unready.`,
 			})
 		},
 	}
-	c.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait")
+	durationVar(c.Flags(), &timeout, "timeout", 5*time.Minute, "how long to wait")
 	c.Flags().BoolVar(&undo, "undo", false, "let traffic come again")
 	c.Flags().StringVar(&why, "why", "", "reason, for the audit trail")
 	return c

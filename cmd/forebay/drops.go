@@ -140,7 +140,7 @@ this node's form.`,
 	flags := cmd.Flags()
 	flags.StringVar(&f.Project, "project", "", "only of this project")
 	flags.StringVar(&f.Reason, "reason", "", "only for this reason")
-	flags.DurationVar(&since, "since", 0, "only of so long ago or later, such as 24h; 0 is all that are remembered")
+	durationVar(flags, &since, "since", 0, "only of so long ago or later, such as 24h; 0 is all that are remembered")
 	flags.StringSliceVar(&by, "by", nil, "what to group by, without it reason, rule and project: "+names)
 	flags.IntVar(&limit, "limit", 20, "show so many groups, 1,000 at most")
 	return cmd

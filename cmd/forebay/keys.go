@@ -151,7 +151,7 @@ func newKeysCreate(g *globals, p *keyPlace) *cobra.Command {
 	f.IntVar(&k.Burst, "burst", 0, "requests at once; 0 is the node's default")
 	f.BoolVar(&k.Strict, "strict", false, "the sender is trusted and gets true answers")
 	f.StringSliceVar(&k.Origins, "origin", nil, "browser origins that may use it; none is any")
-	f.DurationVar(&expires, "expires", 0, "how long it is valid; 0 is for ever")
+	durationVar(f, &expires, "expires", 0, "how long it is valid; 0 is for ever")
 	return cmd
 }
 
@@ -251,7 +251,7 @@ func newKeysRotate(g *globals, p *keyPlace) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().DurationVar(&overlap, "overlap", 24*time.Hour, "how long both are valid")
+	durationVar(cmd.Flags(), &overlap, "overlap", 24*time.Hour, "how long both are valid")
 	return cmd
 }
 

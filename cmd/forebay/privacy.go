@@ -46,7 +46,7 @@ The log is read a part at a time, on one core of the node at most.`,
 			})
 		},
 	}
-	c.Flags().DurationVar(&since, "since", 24*time.Hour, "how far to look back, as far as the log is kept")
+	durationVar(c.Flags(), &since, "since", 24*time.Hour, "how far to look back, as far as the log is kept")
 	c.Flags().StringVar(&q.Detector, "detector", "", "only this detector")
 	c.Flags().StringVar(&q.Project, "project", "", "only events of this project")
 	return c

@@ -74,7 +74,7 @@ func newReplayPause(g *globals) *cobra.Command {
 			})
 		},
 	}
-	c.Flags().DurationVar(&d, "for", 0, "how long, such as 2h; 0 is until it is resumed")
+	durationVar(c.Flags(), &d, "for", 0, "how long, such as 2h; 0 is until it is resumed")
 	c.Flags().StringVar(&why, "why", "", "reason, for the audit trail")
 	return c
 }

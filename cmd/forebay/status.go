@@ -40,7 +40,7 @@ go elsewhere or there is no answer.`,
 	f := cmd.Flags()
 	f.StringSliceVar(&nodes, "nodes", nil, "admin `ADDRESSES` of nodes to show side by side, by comma; one token for all")
 	f.BoolVar(&check, "check", false, "print a line, and exit with 0, 1 or 2, for a monitoring system")
-	f.DurationVar(&every, "watch", 0, "show it again after each so long (2s unless told), until Ctrl-C")
+	durationVar(f, &every, "watch", 0, "show it again after each so long (2s unless told), until Ctrl-C")
 	f.Lookup("watch").NoOptDefVal = "2s"
 	cmd.MarkFlagsMutuallyExclusive("check", "watch")
 	return cmd

@@ -45,7 +45,7 @@ the picture before. With --json it prints the status, a line each time.`,
 			})
 		},
 	}
-	cmd.Flags().DurationVar(&every, "every", 2*time.Second, "how long between two pictures")
+	durationVar(cmd.Flags(), &every, "every", 2*time.Second, "how long between two pictures")
 	cmd.Flags().IntVar(&times, "times", 0, "end after so many pictures; 0 is never")
 	return cmd
 }

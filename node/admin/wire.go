@@ -3,6 +3,7 @@ package admin
 import (
 	"time"
 
+	"forebay/node/config"
 	"forebay/router"
 	"forebay/router/auth"
 	"forebay/shipper"
@@ -132,9 +133,9 @@ type Duration time.Duration
 // MarshalText writes it as time.Duration does.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
-// UnmarshalText reads what time.ParseDuration takes.
+// UnmarshalText reads what config.ParseDuration takes.
 func (d *Duration) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
+	v, err := config.ParseDuration(string(text))
 	*d = Duration(v)
 	return err
 }

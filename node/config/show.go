@@ -144,7 +144,7 @@ func Sample() string {
 	var b strings.Builder
 	b.WriteString("# Forebay's configuration: every field, at its default. What is left out has the same value.\n" +
 		"# Each field is also an environment variable: wal.retain.age is FOREBAY_WAL_RETAIN_AGE, lists by comma.\n" +
-		"# Sizes: 500KiB, 8MiB, 1GiB or plain bytes. Durations: 50ms, 90s, 10m, 168h.\n" +
+		"# Sizes: 500KiB, 8MiB, 1GiB or plain bytes. Durations: 50ms, 90s, 10m, 168h, 7d.\n" +
 		"# Check a file with: forebay config check --config FILE\n" +
 		"# A running node takes changes of fields marked [live], by forebay config reload --config FILE or SIGHUP; the others want a restart.\n")
 	write(&b, fields(&c), true)

@@ -82,7 +82,7 @@ func parseValue(target any, text string) (problem string) {
 	case *Bytes:
 		*v, ok = parseBytes(text)
 	case *time.Duration:
-		d, err := time.ParseDuration(text)
+		d, err := ParseDuration(text)
 		*v, ok = d, err == nil
 	default:
 		panic(fmt.Sprintf("BUG: no parser for a setting of type %T", target))
@@ -119,7 +119,7 @@ func kindOf(target any) string {
 	case *Bytes:
 		return "a size such as 500KiB, 8MiB or a plain number of bytes"
 	case *time.Duration:
-		return "a duration such as 50ms, 90s, 10m or 168h (hours are the largest unit)"
+		return "a duration such as 50ms, 90s, 10m, 168h or 7d"
 	default:
 		panic(fmt.Sprintf("BUG: no name for a setting of type %T", target))
 	}
